@@ -1,0 +1,1 @@
+"""The contenders: how each is configured, started and asked for proof that it did the whole job."""

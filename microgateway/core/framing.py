@@ -1,0 +1,156 @@
+"""Where a body ends: by its length, by chunks, or with its connection (RFC 9112, 6 and 7.1).
+
+A reader is fed what the connection brought and answers with the pieces of payload in it, as views that copy nothing, and with the
+number of bytes that belong to the body: what stands behind them is the next message.
+"""
+
+from typing import Protocol
+
+from microgateway.core.fields import HeadError, is_token
+from microgateway.core.requests import FORWARDING_FIELDS
+
+LONGEST_SIZE_LINE = 256  # a chunk's size and its extensions; 16 hexadecimal digits are more than any body has
+LONGEST_TRAILER = 8_192
+_HEX_DIGITS = frozenset(b"0123456789abcdefABCDEF")
+_FORBIDDEN_TRAILERS = frozenset(
+    (b"transfer-encoding", b"content-length", b"host", b"connection", b"trailer", b"authorization", b"x-api-key", b"te", b"upgrade")
+    + FORWARDING_FIELDS
+)
+
+Piece = bytes | memoryview
+
+
+class BodyReader(Protocol):
+    """What all three framings have in common. `done` once the last byte was fed."""
+
+    done: bool
+
+    def feed(self, data: Piece) -> tuple[list[Piece], int]:
+        """The payload in `data`, and how many of its bytes belong to the body. Raises `HeadError` for broken framing."""
+        ...
+
+
+class FixedReader:
+    """A body of known length. `remaining` is bytes."""
+
+    __slots__ = ("done", "remaining")
+
+    def __init__(self, length: int) -> None:
+        self.remaining = length
+        self.done = length == 0
+
+    def feed(self, data: Piece) -> tuple[list[Piece], int]:
+        size = len(data)
+        if size < self.remaining:
+            self.remaining -= size
+            return [data], size
+        last, self.remaining, self.done = self.remaining, 0, True
+        return [data if last == size else memoryview(data)[:last]], last
+
+
+class UntilCloseReader:
+    """A body that ends with its connection: `done` is set by whoever sees that end."""
+
+    __slots__ = ("done",)
+
+    def __init__(self) -> None:
+        self.done = False
+
+    def feed(self, data: Piece) -> tuple[list[Piece], int]:
+        return [data], len(data)
+
+
+class ChunkedReader:
+    """A chunked body. Size lines and trailers are bounded; every line ends in CR LF; trailers are checked and dropped."""
+
+    __slots__ = ("_line", "_remaining", "_state", "_trailer_bytes", "done")
+
+    _SIZE, _DATA, _DATA_END, _TRAILER = range(4)
+
+    def __init__(self) -> None:
+        self.done = False
+        self._state = self._SIZE
+        self._remaining = 0
+        self._line = b""  # the beginning of a line whose end has not come
+        self._trailer_bytes = 0
+
+    def feed(self, data: Piece) -> tuple[list[Piece], int]:
+        view, position, end = memoryview(data), 0, len(data)
+        pieces: list[Piece] = []
+        while position < end and not self.done:
+            if self._state == self._DATA:
+                taken = min(self._remaining, end - position)
+                pieces.append(view[position : position + taken])
+                position += taken
+                self._remaining -= taken
+                if self._remaining == 0:
+                    self._state = self._DATA_END
+            else:
+                position = self._feed_line(view, position, end)
+        return pieces, position
+
+    def _feed_line(self, view: memoryview, position: int, end: int) -> int:
+        """One line, or the part of it that has come. Answers the position behind it."""
+        longest = LONGEST_TRAILER if self._state == self._TRAILER else LONGEST_SIZE_LINE
+        window = bytes(view[position : min(end, position + longest + 2)])
+        line_end = window.find(b"\n")
+        if line_end < 0:
+            self._line += window
+            if len(self._line) > longest or (self._state == self._DATA_END and not b"\r\n".startswith(self._line)):
+                raise _broken()
+            return position + len(window)
+        line = self._line + window[: line_end + 1]
+        self._line = b""
+        if len(line) > longest + 2 or not line.endswith(b"\r\n"):
+            raise _broken()
+        self._take_line(line[:-2])
+        return position + line_end + 1
+
+    def _take_line(self, line: bytes) -> None:
+        if self._state == self._SIZE:
+            self._remaining = _chunk_size(line)
+            self._state = self._DATA if self._remaining else self._TRAILER
+        elif self._state == self._DATA_END:
+            if line:
+                raise _broken()
+            self._state = self._SIZE
+        elif not line:
+            self.done = True
+        else:
+            self._trailer_bytes += len(line)
+            if self._trailer_bytes > LONGEST_TRAILER:
+                raise HeadError("The trailer section is too long.", code="bad_chunk")
+            _check_trailer(line)
+
+
+def _chunk_size(line: bytes) -> int:
+    """`size [; extensions]`: plain hexadecimal digits, nothing between them and the semicolon (RFC 9112, 7.1)."""
+    digits, semicolon, extension = line.partition(b";")
+    if semicolon:
+        digits = digits.rstrip(b" \t")  # BWS, which a recipient must accept (RFC 9112, 7.1.1)
+        if any(octet < 0x20 and octet != 0x09 or octet == 0x7F for octet in extension):
+            raise _broken()
+    if not 0 < len(digits) <= 16 or not _HEX_DIGITS.issuperset(digits):
+        raise _broken()
+    return int(digits, 16)
+
+
+def _check_trailer(line: bytes) -> None:
+    name, colon, value = line.partition(b":")
+    if not colon or not is_token(name) or any(octet < 0x20 and octet != 0x09 or octet == 0x7F for octet in value):
+        raise HeadError("A trailer field is malformed.", code="bad_chunk")
+    if name.lower() in _FORBIDDEN_TRAILERS:
+        raise HeadError("A trailer holds a field of framing, routing or authentication.", code="bad_chunk")
+
+
+def _broken() -> HeadError:
+    return HeadError("The chunked body is malformed.", code="bad_chunk")
+
+
+def encode_chunk(pieces: list[Piece]) -> list[Piece]:
+    """These pieces as one chunk; none of them, or only empty ones, as nothing at all (an empty chunk would end the body)."""
+    size = sum(map(len, pieces))
+    return [b"%x\r\n" % size, *pieces, b"\r\n"] if size else []
+
+
+LAST_CHUNK = b"0\r\n\r\n"

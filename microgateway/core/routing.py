@@ -1,0 +1,226 @@
+"""Which route takes a request: by method, host and normalised path.
+
+The routes form a tree of path segments, so a look-up costs what the path is long, not what the table is long. Among all routes
+that match, one total order decides, fixed when the table is built:
+
+1. the higher `priority`;
+2. the more definite host: a name, then `*.name`, then any;
+3. the more definite path, segment by segment: a literal, then `{param}`, then the end of a prefix; exact before prefix;
+4. a route that lists its methods before one that takes any;
+5. the older route.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Generic, Literal, TypeVar
+
+from microgateway.core.paths import PathError, normalise
+from microgateway.errors import MicroGatewayError
+
+T = TypeVar("T")
+MatchKind = Literal["prefix", "exact"]
+_PARAM = re.compile(r"^\{[A-Za-z_][A-Za-z0-9_]*\}$")
+_LITERAL, _ANY_SEGMENT, _ANY_REST = 0, 1, 2
+
+
+class PatternError(MicroGatewayError):
+    """This is no path that a route can have."""
+
+
+@dataclass(frozen=True, slots=True)
+class PathPattern:
+    """A route's path. `segments` holds a literal's bytes, or None where a `{param}` takes any segment that is not empty."""
+
+    text: str
+    match: MatchKind
+    segments: tuple[bytes | None, ...]
+    params: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, text: str, match: MatchKind | None = None) -> "PathPattern":
+        """`/a/b`, `/a/{id}`, or `/a/*`, which is the prefix `/a`. Without `match`, a path with a param is exact."""
+        if not text.startswith("/"):
+            raise PatternError("a path begins with a slash")
+        if "?" in text or "#" in text:
+            raise PatternError("a path carries no query and no fragment; conditions on the query are fields of their own")
+        if text.endswith("/*"):
+            text, match = text[:-1], "prefix"
+        kind = match or ("exact" if "{" in text else "prefix")
+        segments = [_segment(part) for part in text[1:].split("/")]
+        if kind == "prefix" and segments[-1] == "":
+            segments.pop()  # `/a/` as a prefix is `/a`: what lies below is the same
+        return cls._of_segments(segments, kind)
+
+    @classmethod
+    def _of_segments(cls, segments: list[str], kind: MatchKind) -> "PathPattern":
+        params = tuple(part[1:-1] for part in segments if part.startswith("{"))
+        if len(set(params)) != len(params):
+            raise PatternError("every {param} of a path has a name of its own")
+        compiled = tuple(None if part.startswith("{") else part.encode() for part in segments)
+        return cls("/" + "/".join(segments), kind, compiled, params)
+
+    def definiteness(self) -> tuple[int, ...]:
+        """Sorts the more definite of two patterns that match the same path first."""
+        kinds = tuple(_ANY_SEGMENT if segment is None else _LITERAL for segment in self.segments)
+        return (*kinds, _LITERAL if self.match == "exact" else _ANY_REST)
+
+
+def _segment(part: str) -> str:
+    if _PARAM.match(part):
+        return part
+    if "{" in part or "}" in part or "*" in part:
+        raise PatternError(f"{part!r} is not a segment: a {{param}} takes a whole one, and '*' stands at the end only")
+    try:
+        normal = normalise(b"/" + part.encode())[1:].decode()
+    except PathError as error:
+        raise PatternError(str(error)) from None
+    if part and not normal:
+        raise PatternError("a path has no dot segments")
+    return normal
+
+
+@dataclass(frozen=True, slots=True)
+class Rule(Generic[T]):
+    """One route as the table sees it. Empty `hosts` or `methods` mean any; `target` is what a match answers."""
+
+    pattern: PathPattern
+    target: T
+    hosts: tuple[bytes, ...] = ()
+    methods: tuple[bytes, ...] = ()
+    priority: int = 0
+    age: int = 0
+
+    def rank(self) -> tuple[int, int, tuple[int, ...], bool, int]:
+        """The total order of the module's head, as a sort key. A rule with several hosts ranks by its least definite."""
+        if not self.hosts:
+            host = 2
+        else:
+            host = 1 if any(name.startswith(b"*.") for name in self.hosts) else 0
+        return (-self.priority, host, self.pattern.definiteness(), not self.methods, self.age)
+
+
+@dataclass(frozen=True, slots=True)
+class NotRouted:
+    """No route takes this request. `allowed` lists the methods that would have found one: empty means unknown path."""
+
+    allowed: tuple[bytes, ...]
+
+
+UNKNOWN_PATH = NotRouted(())
+
+
+class _Candidate(Generic[T]):
+    """A rule's conditions, in the shape in which they are asked."""
+
+    __slots__ = ("hosts", "methods", "order", "target", "wildcards")
+
+    def __init__(self, rule: Rule[T], order: int) -> None:
+        self.order = order
+        self.target = rule.target
+        self.methods = frozenset(rule.methods) or None
+        self.hosts = frozenset(name for name in rule.hosts if not name.startswith(b"*.")) if rule.hosts else None
+        self.wildcards = tuple(name[1:] for name in rule.hosts if name.startswith(b"*."))
+
+    def takes_host(self, host: bytes) -> bool:
+        return self.hosts is None or host in self.hosts or (self.wildcards != () and host.endswith(self.wildcards))
+
+
+@dataclass(slots=True)
+class _Node(Generic[T]):
+    """A place in the tree: what ends here, what begins here, and where each next segment leads."""
+
+    exact: list[_Candidate[T]] = field(default_factory=list)
+    prefix: list[_Candidate[T]] = field(default_factory=list)
+    children: "dict[bytes, _Node[T]]" = field(default_factory=dict)
+    any_segment: "_Node[T] | None" = None
+
+
+class Router(Generic[T]):
+    """The table of routes, immutable once built."""
+
+    __slots__ = ("_has_params", "_root")
+
+    def __init__(self, rules: Iterable[Rule[T]]) -> None:
+        self._root: _Node[T] = _Node()
+        self._has_params = False
+        for order, rule in enumerate(sorted(rules, key=Rule.rank)):
+            self._insert(_Candidate(rule, order), rule.pattern)
+
+    def match(self, method: bytes, host: bytes, path: bytes) -> T | NotRouted:
+        """The route for a normalised path and a lower-case host without port, or why there is none."""
+        best: _Candidate[T] | None = None
+        for candidates in self._on_the_way(path):
+            for candidate in candidates:  # sorted, so the first that matches is the best of its place
+                if best is not None and candidate.order > best.order:
+                    break
+                if (candidate.methods is None or method in candidate.methods) and (
+                    candidate.hosts is None or candidate.takes_host(host)
+                ):
+                    best = candidate
+                    break
+        return best.target if best is not None else self._explain_miss(host, path)
+
+    def candidates(self, path: bytes) -> Iterator[T]:
+        """Every route whose path matches, whatever its other conditions say."""
+        for candidates in self._on_the_way(path):
+            for candidate in candidates:
+                yield candidate.target
+
+    def _insert(self, candidate: _Candidate[T], pattern: PathPattern) -> None:
+        node = self._root
+        for segment in pattern.segments:
+            if segment is None:
+                self._has_params = True
+                node.any_segment = node.any_segment or _Node()
+                node = node.any_segment
+            else:
+                node = node.children.setdefault(segment, _Node())
+        (node.exact if pattern.match == "exact" else node.prefix).append(candidate)
+
+    def _on_the_way(self, path: bytes) -> list[list[_Candidate[T]]]:
+        """The lists of candidates that the path passes on its way down the tree."""
+        segments = path.split(b"/")
+        if self._has_params:
+            return self._on_all_ways(segments)
+        node: _Node[T] | None = self._root
+        found: list[list[_Candidate[T]]] = [self._root.prefix] if self._root.prefix else []
+        for segment in segments[1:]:
+            node = node.children.get(segment)  # type: ignore[union-attr]  # None leaves the loop below
+            if node is None:
+                return found
+            if node.prefix:
+                found.append(node.prefix)
+        if node.exact:  # type: ignore[union-attr]  # a path has at least one segment, and None has returned
+            found.append(node.exact)  # type: ignore[union-attr]
+        return found
+
+    def _on_all_ways(self, segments: list[bytes]) -> list[list[_Candidate[T]]]:
+        """The same where a segment may lead to a literal and to a param: each node is visited at most once."""
+        found: list[list[_Candidate[T]]] = []
+        ways, last = [(self._root, 1)], len(segments)
+        while ways:
+            node, depth = ways.pop()
+            if node.prefix:
+                found.append(node.prefix)
+            if depth == last:
+                if node.exact:
+                    found.append(node.exact)
+                continue
+            segment = segments[depth]
+            if segment and node.any_segment is not None:
+                ways.append((node.any_segment, depth + 1))
+            child = node.children.get(segment)
+            if child is not None:
+                ways.append((child, depth + 1))
+        return found
+
+    def _explain_miss(self, host: bytes, path: bytes) -> NotRouted:
+        allowed = {
+            method
+            for candidates in self._on_the_way(path)
+            for candidate in candidates
+            if candidate.methods is not None and candidate.takes_host(host)
+            for method in candidate.methods
+        }
+        return NotRouted(tuple(sorted(allowed))) if allowed else UNKNOWN_PATH

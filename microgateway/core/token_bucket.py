@@ -1,0 +1,82 @@
+"""The token bucket: `burst` tokens at most, refilled at `per_minute` / 60 a second, one token a request.
+
+Exact: the arithmetic is on integers, so that over any span of t seconds no more than per_minute·t/60 + burst requests are
+admitted, without a rounding error that adds up. A token is 60·10⁹ parts, and every nanosecond brings `per_minute` parts. A refused
+request takes nothing.
+"""
+
+from dataclasses import dataclass
+
+NANOSECONDS = 1_000_000_000
+TOKEN = 60 * NANOSECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A rate in requests per minute together with the burst it allows: two numbers that travel together."""
+
+    per_minute: int
+    burst: int
+
+    @property
+    def capacity(self) -> int:
+        """The full bucket, in parts of a token."""
+        return self.burst * TOKEN
+
+
+class Grant:
+    """A bucket's verdict on one request, with all that the answer's headers say of it.
+
+    `remaining`: whole tokens left. `retry_after`: nanoseconds until one request would be admitted (0 when one is now).
+    `reset`: nanoseconds until the bucket is full.
+    """
+
+    __slots__ = ("admitted", "limit", "remaining", "reset", "retry_after")
+
+    def __init__(self, admitted: bool, limit: Limit, level: int) -> None:
+        self.admitted = admitted
+        self.limit = limit
+        self.remaining = level // TOKEN
+        self.retry_after = 0 if level >= TOKEN else -((level - TOKEN) // limit.per_minute)
+        self.reset = -((level - limit.burst * TOKEN) // limit.per_minute)
+
+
+class TokenBucket:
+    """One client's bucket. `level` is in parts of a token, as of `updated` (nanoseconds on the caller's clock)."""
+
+    __slots__ = ("level", "limit", "updated")
+
+    def __init__(self, limit: Limit, now: int) -> None:
+        self.limit = limit
+        self.level = limit.capacity
+        self.updated = now
+
+    def take(self, now: int) -> Grant:
+        """Takes one token if there is one. A clock that goes back brings no tokens, and takes none."""
+        level = self._refill(now)
+        if level < TOKEN:
+            return Grant(False, self.limit, level)
+        self.level = level = level - TOKEN
+        return Grant(True, self.limit, level)
+
+    def peek(self, now: int) -> Grant:
+        """What `take` would decide, with nothing taken: `remaining` is as it stands."""
+        elapsed = max(0, now - self.updated)
+        level = min(self.limit.capacity, self.level + elapsed * self.limit.per_minute)
+        return Grant(level >= TOKEN, self.limit, level)
+
+    def change_limit(self, limit: Limit, now: int) -> None:
+        """Puts another limit in force. What was used stays used: the tokens missing before are missing after."""
+        missing = self.limit.capacity - self._refill(now)
+        self.limit = limit
+        self.level = max(0, limit.capacity - missing)
+
+    def _refill(self, now: int) -> int:
+        elapsed = now - self.updated
+        if elapsed > 0:
+            limit = self.limit
+            level = self.level + elapsed * limit.per_minute
+            capacity = limit.burst * TOKEN
+            self.level = level if level < capacity else capacity
+            self.updated = now
+        return self.level

@@ -1,0 +1,378 @@
+"""One client connection: reads requests strictly and one after the other, has each judged, and writes the answers in order.
+
+A connection is in one of five phases, which say what arriving bytes are:
+
+    HEAD     the beginning of the next request, or nothing yet
+    BODY     the body of the request that is being forwarded
+    ANSWER   the request is whole and its answer on the way: bytes are requests to come, kept up to a bound
+    LINGER   the last answer was written before the request's end: bytes are read and dropped, so that the answer isn't lost to a reset
+    CLOSED
+"""
+
+import asyncio
+from enum import Enum
+from typing import TYPE_CHECKING, cast
+
+from microgateway.core.circuit import Permit
+from microgateway.core.fields import Field, HeadError
+from microgateway.core.framing import BodyReader, ChunkedReader, FixedReader, Piece
+from microgateway.core.requests import CHUNKED, NO_BODY, RequestHead, read_request
+from microgateway.data_plane.forwarding import Forwarding
+from microgateway.data_plane.pipeline import decide
+from microgateway.data_plane.problems import BODY_TOO_LARGE, CLIENT_TIMEOUT, TOO_MANY_CONNECTIONS, bad_head
+from microgateway.data_plane.responses import CONTINUE, problem_answer
+from microgateway.data_plane.rewriting import Peer
+from microgateway.exchange import Exchange, Judgement, Problem
+
+if TYPE_CHECKING:
+    from microgateway.data_plane.plane import Plane
+
+MOST_PIPELINED = 65_536  # bytes of requests to come that are kept while one is answered
+LINGER_TIME = 2.0  # seconds
+HALF_CLOSE_GRACE = 1.0  # seconds for an answer to begin once the client has stopped sending
+NEVER = float("inf")
+
+
+class Phase(Enum):
+    HEAD = 1
+    BODY = 2
+    ANSWER = 3
+    LINGER = 4
+    CLOSED = 5
+
+
+_HEAD, _BODY, _ANSWER, _LINGER, _CLOSED = Phase  # names of their own: an enum's members cost a look-up each
+
+
+class Downstream(asyncio.Protocol):
+    """The protocol on a client's socket. `deadline` is when the sweep ends the present phase, in monotonic seconds."""
+
+    __slots__ = (
+        "_body",
+        "_body_bytes",
+        "_eof_at",
+        "_forwarding",
+        "_pending",
+        "_phase",
+        "_plane",
+        "_private",
+        "_requests",
+        "_transport",
+        "deadline",
+        "peer",
+        "writable",
+    )
+
+    _transport: asyncio.Transport
+    peer: Peer
+
+    def __init__(self, plane: "Plane") -> None:
+        self._plane = plane
+        # The connection's lifetime
+        self._private: dict[bytes, Field] = {}
+        self._phase = _HEAD
+        self._pending = b""
+        self._requests = 0
+        self._eof_at = NEVER
+        self.deadline = NEVER
+        self.writable = True
+        # One request's lifetime
+        self._forwarding: Forwarding | None = None
+        self._body: BodyReader | None = None
+        self._body_bytes = 0
+
+    # -- what the event loop calls -------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        plane = self._plane
+        self._transport = cast(asyncio.Transport, transport)
+        peer, here = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+        secure = transport.get_extra_info("sslcontext") is not None
+        self.peer = Peer(peer[0], here[1], secure=secure, trusted_networks=plane.options.trusted_proxies)
+        plane.downstreams.add(self)
+        self.deadline = plane.now() + plane.options.client_header_timeout
+        if len(plane.downstreams) > plane.options.client_max_connections:
+            self._refuse(TOO_MANY_CONNECTIONS)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._phase = _CLOSED
+        self._plane.downstreams.discard(self)
+        self._pending = b""
+        if self._forwarding is not None:
+            self._forwarding.client_gone()
+
+    def eof_received(self) -> bool:
+        """The client has stopped sending. Its answer may still be wanted (a half-close), or nobody is there any more."""
+        if self._phase is _ANSWER and self._forwarding is not None:
+            self._eof_at = self._plane.now()
+            return True
+        return False
+
+    def pause_writing(self) -> None:
+        self.writable = False
+        if self._forwarding is not None:
+            self._forwarding.client_is_slow()
+
+    def resume_writing(self) -> None:
+        self.writable = True
+        if self._forwarding is not None:
+            self._forwarding.client_caught_up()
+
+    def data_received(self, data: bytes) -> None:
+        phase = self._phase
+        if phase is _HEAD:
+            self._pending = self._pending + data if self._pending else data
+            self._read_requests()
+        elif phase is _BODY:
+            self._read_body(data)
+        elif phase is _ANSWER:
+            self._pending += data
+            if len(self._pending) > MOST_PIPELINED:
+                self._transport.pause_reading()
+
+    # -- reading -------------------------------------------------------------------------------------------------------
+
+    def _read_requests(self) -> None:
+        """As many requests as have come whole: each but the last must have been answered by the gateway itself."""
+        while self._phase is _HEAD and self._pending:
+            data = self._pending
+            end = data.find(b"\r\n\r\n")
+            if end < 0:
+                self._wait_for_head(data)
+                return
+            if data[:2] == b"\r\n":  # RFC 9112, 2.2: an empty line before a request is skipped
+                self._pending = data[2:]
+                continue
+            self._pending = b""
+            try:
+                head = self._read_head(data[:end].split(b"\r\n"), end)
+                self._begin(head, data, end + 4)
+            except HeadError as error:
+                self._refuse(bad_head(error))
+
+    def _wait_for_head(self, data: bytes) -> None:
+        """Part of a head: refused early where it can't become one, otherwise its time runs from the first byte."""
+        options = self._plane.options
+        line_end = data.find(b"\r\n", 2)
+        if (line_end if line_end >= 0 else len(data)) > options.max_request_line:
+            self._refuse(bad_head(_line_too_long(options.max_request_line)))
+        elif line_end >= 0 and len(data) - line_end > options.max_header_bytes:
+            self._refuse(bad_head(_head_too_large(options.max_header_bytes)))
+        elif data.count(b"\n") != data.count(b"\r\n") or data[0] < 0x0A or 0x0E <= data[0] <= 0x20 or data[0] >= 0x7F:
+            self._refuse(bad_head(HeadError("This is not HTTP/1.1: a line ends in something else than CR LF.")))
+        elif self._requests and self.deadline > (limit := self._plane.now() + options.client_header_timeout):
+            self.deadline = limit
+
+    def _read_head(self, lines: list[bytes], size: int) -> RequestHead:
+        options = self._plane.options
+        line = len(lines[0])
+        if line > options.max_request_line:
+            raise _line_too_long(options.max_request_line)
+        if size - line > options.max_header_bytes:
+            raise _head_too_large(options.max_header_bytes)
+        if len(lines) - 1 > options.max_header_fields:
+            raise HeadError(
+                f"There are more than {options.max_header_fields} header fields.", code="header_fields_too_many", status=431
+            )
+        return read_request(lines, self._plane.request_fields, self._private)
+
+    def _begin(self, head: RequestHead, data: bytes, position: int) -> None:
+        """Judges a request, and forwards or answers it. Its body, as far as it has come, begins at `position`."""
+        plane = self._plane
+        now, wall = plane.now(), plane.wall()
+        self._requests += 1
+        if self._requests >= plane.options.client_max_requests:
+            head.keep_alive = False
+        request_id = head.request_id or b"%032x" % plane.random.getrandbits(128)
+        exchange = Exchange(head.method, head.path, self.peer.ip, request_id, now, wall)
+        judgement = decide(head, plane.snapshot, plane.state, now, wall)
+        exchange.principal = judgement.principal
+        exchange.destination = destination = judgement.destination
+        outcome = judgement.outcome
+        if isinstance(outcome, Permit) and destination is not None:
+            upstream = destination.upstream
+            circuit = plane.state.circuits.of(upstream.id, upstream.circuit, now)
+            forwarding = Forwarding(plane, self, head, judgement, destination, circuit, outcome, exchange)
+            self._forwarding = forwarding
+            self.deadline = NEVER
+            if head.body == NO_BODY:
+                self._phase = _ANSWER
+                if position < len(data):
+                    self._pending = data[position:]
+                forwarding.start([], done=True)
+            else:
+                self._begin_body(forwarding, head, memoryview(data)[position:])
+        elif isinstance(outcome, Problem):
+            self._answer(outcome, head, exchange, judgement, data, position)
+
+    def _begin_body(self, forwarding: Forwarding, head: RequestHead, data: memoryview) -> None:
+        limit = self._plane.options.max_body_bytes
+        self._body = body = ChunkedReader() if head.body == CHUNKED else FixedReader(head.body)
+        self._body_bytes = 0
+        self._phase = _BODY
+        if limit and head.body > limit:
+            forwarding.client_erred(BODY_TOO_LARGE)
+            return
+        if head.expects_continue and not data:
+            self.write(CONTINUE)
+        try:
+            pieces, consumed = body.feed(data) if data else ([], 0)
+        except HeadError as error:
+            forwarding.client_erred(bad_head(error))
+            return
+        self._body_came(pieces, data, consumed)
+        if self._too_large():
+            forwarding.client_erred(BODY_TOO_LARGE)
+        else:
+            forwarding.start(pieces, done=body.done)
+
+    def _read_body(self, data: bytes) -> None:
+        forwarding, body = cast(Forwarding, self._forwarding), cast(BodyReader, self._body)
+        try:
+            pieces, consumed = body.feed(data)
+        except HeadError as error:
+            forwarding.client_erred(bad_head(error))
+            return
+        self._body_came(pieces, data, consumed)
+        if self._too_large():
+            forwarding.client_erred(BODY_TOO_LARGE)
+        else:
+            forwarding.send_body(pieces, done=body.done)
+
+    def _body_came(self, pieces: list[Piece], data: Piece, consumed: int) -> None:
+        """Counts it; at its end, what stands behind it is the next request."""
+        self._body_bytes += sum(map(len, pieces))
+        if cast(BodyReader, self._body).done:
+            self._phase = _ANSWER
+            self._body = None
+            if consumed < len(data):
+                self._pending = bytes(memoryview(data)[consumed:])
+
+    def _too_large(self) -> bool:
+        limit = self._plane.options.max_body_bytes
+        return limit != 0 and self._body_bytes > limit
+
+    # -- answers of the gateway's own ----------------------------------------------------------------------------------
+
+    def _answer(
+        self, problem: Problem, head: RequestHead, exchange: Exchange, judgement: Judgement, data: bytes, position: int
+    ) -> None:
+        """Answers a request that is not forwarded. A body that has come whole is skipped; one that hasn't ends the connection."""
+        come = len(data) - position
+        request_done = 0 <= head.body <= come
+        if request_done and head.body < come:
+            self._pending = data[position + head.body :]
+        keep_alive = self.write_problem(problem, head, exchange, judgement, request_done=request_done)
+        self.exchange_ended(exchange, self._plane.now(), keep_alive=keep_alive, request_done=request_done)
+
+    def write_problem(
+        self, problem: Problem, head: RequestHead, exchange: Exchange, judgement: Judgement | None, *, request_done: bool
+    ) -> bool:
+        """Writes the answer; says whether the connection goes on."""
+        keep_alive = head.keep_alive and head.minor_version == 1 and request_done and not self._plane.draining
+        exchange.status, exchange.code, exchange.stage = problem.status, problem.code, problem.stage
+        with_body = head.method != b"HEAD"
+        self.write(problem_answer(problem, exchange.request_id, judgement, keep_alive=keep_alive, with_body=with_body))
+        return keep_alive
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answers what never became a request, and ends the connection: where it would go on, nobody can know."""
+        plane = self._plane
+        now = plane.now()
+        head = RequestHead(b"")
+        exchange = Exchange(b"", b"", self.peer.ip, b"%032x" % plane.random.getrandbits(128), now, plane.wall())
+        self.write_problem(problem, head, exchange, None, request_done=False)
+        self.exchange_ended(exchange, now, keep_alive=False, request_done=False)
+
+    # -- what a forwarding calls ---------------------------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        if self._phase is not _CLOSED:
+            self._transport.write(data)
+
+    def writelines(self, pieces: list[Piece]) -> None:
+        if self._phase is not _CLOSED:
+            self._transport.writelines(pieces)
+
+    def pause_reading(self) -> None:
+        if self._phase is not _CLOSED:
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._phase is not _CLOSED and len(self._pending) <= MOST_PIPELINED:
+            self._transport.resume_reading()
+
+    def cut_off(self) -> None:
+        """Ends the connection so that the client sees an unfinished answer for what it is."""
+        if self._phase is not _CLOSED:
+            self._transport.abort()
+
+    def exchange_ended(self, exchange: Exchange, now: float, *, keep_alive: bool, request_done: bool) -> None:
+        """The present request is over: records it, and goes on to the next or closes."""
+        self._forwarding = None
+        self._body = None
+        exchange.ended = now
+        self._plane.recorder.record(exchange)
+        if self._phase is _CLOSED or self._transport.is_closing():
+            return
+        if not request_done:
+            self._linger(now)
+        elif not keep_alive or self._eof_at != NEVER:
+            self._close()
+        else:
+            self.deadline = now + self._plane.options.client_idle_timeout
+            was_answering = self._phase is _ANSWER
+            self._phase = _HEAD
+            if was_answering and self._pending:
+                self._transport.resume_reading()
+                self._read_requests()
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def sweep(self, now: float) -> None:
+        """Called at short intervals: ends what is overdue."""
+        forwarding = self._forwarding
+        if forwarding is not None:
+            if now - self._eof_at >= HALF_CLOSE_GRACE and not forwarding.answer_begun:
+                self._transport.abort()
+            else:
+                forwarding.check(now)
+        elif now >= self.deadline:
+            self._overdue()
+
+    def drain(self) -> None:
+        """Closes at once where nothing is under way; otherwise the answer under way says that it is the last."""
+        if self._phase is _HEAD and not self._pending:
+            self._close()
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    def _overdue(self) -> None:
+        if self._phase is _HEAD and self._pending:
+            self._refuse(CLIENT_TIMEOUT)
+        else:
+            self._transport.abort()
+
+    def _linger(self, now: float) -> None:
+        self._phase = _LINGER
+        self._pending = b""
+        self.deadline = now + LINGER_TIME
+        self._transport.resume_reading()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        else:
+            self._close()
+
+    def _close(self) -> None:
+        self._phase = _LINGER
+        self.deadline = self._plane.now() + self._plane.options.client_body_timeout  # for a client that never reads its answer
+        self._transport.close()
+
+
+def _line_too_long(limit: int) -> HeadError:
+    return HeadError(f"The request line is longer than {limit} bytes.", code="request_line_too_long", status=414)
+
+
+def _head_too_large(limit: int) -> HeadError:
+    return HeadError(f"The header section is longer than {limit} bytes.", code="header_section_too_large", status=431)

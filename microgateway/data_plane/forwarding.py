@@ -1,0 +1,381 @@
+"""One request on its way to an upstream and back: attempts, deadlines, and everything given back exactly once.
+
+A `Forwarding` stands between a client connection and an upstream connection, both of which call it. It ends in exactly one of: the
+answer went through whole; a problem was answered instead; the answer was cut off; the client left. Whichever comes first,
+`_end` gives back the permit and the upstream connection and records the exchange; whatever comes later finds `ended` set.
+"""
+
+from typing import TYPE_CHECKING
+
+from microgateway.core.answers import NO_BODY, AnswerHead
+from microgateway.core.circuit import Circuit, Permit
+from microgateway.core.framing import LAST_CHUNK, Piece, encode_chunk
+from microgateway.core.requests import CHUNKED, RequestHead
+from microgateway.data_plane.pool import Pool
+from microgateway.data_plane.problems import (
+    CLIENT_TIMEOUT,
+    CONNECT_TIMEOUT,
+    NO_CONNECTION_LEFT,
+    REQUEST_TIMEOUT,
+    UPSTREAM_LOST,
+    UPSTREAM_MALFORMED,
+    UPSTREAM_TIMEOUT,
+    UPSTREAM_UNREACHABLE,
+)
+from microgateway.data_plane.responses import added_fields
+from microgateway.data_plane.rewriting import upstream_head
+from microgateway.exchange import CLIENT_CLOSED_REQUEST, Exchange, Judgement, Problem
+from microgateway.snapshot import Destination, Target
+
+if TYPE_CHECKING:
+    from microgateway.data_plane.downstream import Downstream
+    from microgateway.data_plane.plane import Plane
+    from microgateway.data_plane.upstream import UpstreamConnection
+
+IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))  # RFC 9110, 9.2.2
+LARGEST_REPLAYED_BODY = 65_536
+SMALL = 16_384  # bytes; up to here one copy is cheaper than a second buffer
+
+
+class Forwarding:
+    """The way of one request. `active_at`: when either side last moved, in monotonic seconds; the sweep compares it with the limits."""
+
+    __slots__ = (
+        "_answer_is_chunked",
+        "_body",
+        "_circuit",
+        "_client_keeps_alive",
+        "_destination",
+        "_downstream",
+        "_exchange",
+        "_judgement",
+        "_permit",
+        "_plane",
+        "_pool",
+        "_replayable",
+        "_request_done",
+        "_target",
+        "_upstream",
+        "active_at",
+        "answer_begun",
+        "ended",
+        "head",
+    )
+
+    def __init__(
+        self,
+        plane: "Plane",
+        downstream: "Downstream",
+        head: RequestHead,
+        judgement: Judgement,
+        destination: Destination,
+        circuit: Circuit,
+        permit: Permit,
+        exchange: Exchange,
+    ) -> None:
+        self._plane = plane
+        self._downstream = downstream
+        self._target = destination.upstream.targets[0]
+        self.head = head
+        self._judgement = judgement
+        self._destination = destination
+        self._circuit = circuit
+        self._permit: Permit | None = permit
+        self._exchange = exchange
+        self._upstream: UpstreamConnection | None = None
+        self._pool: Pool | None = None
+        self._body: list[Piece] = []  # what has come of the body and may have to be sent (again)
+        self._request_done = True
+        self._replayable = True
+        self._answer_is_chunked = False
+        self._client_keeps_alive = False
+        self.answer_begun = False
+        self.ended = False
+        self.active_at = exchange.started
+
+    # -- towards the upstream ------------------------------------------------------------------------------------------
+
+    def start(self, body: list[Piece], *, done: bool) -> None:
+        """Begins with what has come of the body; `done` when that is all of it."""
+        if body or not done:
+            self._body = body
+            self._request_done = done
+            self._replayable = done and sum(map(len, body)) <= LARGEST_REPLAYED_BODY
+        self._attempt()
+
+    def send_body(self, pieces: list[Piece], *, done: bool) -> None:
+        """More of the client's body. While there is no connection it waits here, and the client is not read from."""
+        self._request_done = done
+        self.active_at = self._plane.now()
+        self._exchange.bytes_in += sum(map(len, pieces))
+        if self._upstream is None:
+            self._body += pieces
+            self._downstream.pause_reading()
+            return
+        self._replayable = False
+        self._write_body(self._upstream, pieces, done=done)
+
+    def connected(self, connection: "UpstreamConnection") -> None:
+        """The pool made a connection for this request."""
+        self._pool = None
+        now = self._plane.now()
+        if self.ended:
+            connection.release(now, reusable=True)
+            return
+        self.active_at = now
+        self._send(connection, self._target)
+        self._downstream.resume_reading()
+
+    def connection_failed(self, reason: str) -> None:
+        """The pool could not make one: nothing was sent, so any request may be tried again."""
+        self._pool = None
+        if self.ended:
+            return
+        if self._exchange.attempts <= self._destination.retries:
+            self._attempt()
+        else:
+            self._answer_problem(UPSTREAM_UNREACHABLE, failed=True)
+
+    def _attempt(self) -> None:
+        self._exchange.attempts += 1
+        upstream = self._destination.upstream
+        self._target = target = upstream.targets[0] if len(upstream.targets) == 1 else self._choose_target()
+        pool = self._plane.pools.of(target.url)
+        if pool.idle:
+            self._send(pool.idle.popitem()[0], target)
+        elif pool.is_full():
+            self._answer_problem(NO_CONNECTION_LEFT, failed=False)
+        else:
+            self._pool = pool
+            pool.connect(self)
+
+    def _choose_target(self) -> Target:
+        targets = self._destination.upstream.targets
+        return self._plane.random.choices(targets, [target.weight for target in targets])[0]
+
+    def _send(self, connection: "UpstreamConnection", target: Target) -> None:
+        self._upstream = connection
+        head, plane, exchange = self.head, self._plane, self._exchange
+        exchange.upstream = connection.name
+        data = upstream_head(head, self._destination, target, self._downstream.peer, exchange, plane.random)
+        connection.begin(self, data)
+        if head.body != NO_BODY:
+            body, self._body = self._body, self._body if self._replayable else []
+            self._write_body(connection, body, done=self._request_done)
+
+    def _write_body(self, connection: "UpstreamConnection", pieces: list[Piece], *, done: bool) -> None:
+        if self.head.body == CHUNKED:
+            pieces = encode_chunk(pieces)
+            if done:
+                pieces.append(LAST_CHUNK)
+        if pieces:
+            connection.transport.writelines(pieces)
+
+    # -- the answer ----------------------------------------------------------------------------------------------------
+
+    def interim_answered(self, answer: AnswerHead) -> None:
+        """An interim answer that is for the client: passed on, unless it speaks HTTP/1.0, which has none (RFC 9110, 15.2)."""
+        if self.head.minor_version == 1:
+            self._downstream.write(b"%b\r\n\r\n" % b"\r\n".join([answer.line, *answer.fields]))
+
+    def answered_whole(self, answer: AnswerHead, body: bytes, connection: "UpstreamConnection", *, reusable: bool) -> None:
+        """The whole answer came at once."""
+        now = self._plane.now()
+        head = self._client_head(answer, now)
+        self._downstream.write(head + body if len(body) <= SMALL else head)
+        if len(body) > SMALL:
+            self._downstream.write(body)
+        self._exchange.bytes_out = len(body)
+        self._settle_by_status(answer.status, now)
+        self._release(connection, now, reusable=reusable)
+        self._end(now)
+
+    def answer_began(self, answer: AnswerHead, pieces: list[Piece], *, last: bool) -> None:
+        """The head came, and the first of the body."""
+        self.active_at = now = self._plane.now()
+        self._downstream.write(self._client_head(answer, now))
+        if answer.body < 0:  # nobody knows when a stream ends, and a probe must not wait for that
+            self._settle_by_status(answer.status, now)
+        self.answer_went_on(pieces, last=last)
+
+    def answer_went_on(self, pieces: list[Piece], *, last: bool) -> None:
+        """More of the answer's body."""
+        self.active_at = self._plane.now()
+        self._exchange.bytes_out += sum(map(len, pieces))
+        if self._answer_is_chunked:
+            pieces = encode_chunk(pieces)
+            if last:
+                pieces.append(LAST_CHUNK)
+        if pieces:
+            self._downstream.writelines(pieces)
+
+    def answer_ended(self, connection: "UpstreamConnection", *, reusable: bool) -> None:
+        now = self._plane.now()
+        self._settle_by_status(self._exchange.status, now)
+        self._release(connection, now, reusable=reusable)
+        self._end(now)
+
+    def _client_head(self, answer: AnswerHead, now: float) -> bytes:
+        """The answer's head as the client gets it: end-to-end fields as they came, our own, and our framing."""
+        exchange, client = self._exchange, self.head
+        self.answer_begun = True
+        exchange.answered = now
+        exchange.status = exchange.upstream_status = answer.status
+        keep_alive = client.keep_alive and self._request_done and not self._plane.draining
+        if answer.body >= 0:
+            length = answer.length_field
+            framing = b"" if length is None or answer.status == 204 else b"Content-Length: %b\r\n" % length
+        elif client.minor_version == 1:
+            self._answer_is_chunked = True
+            framing = b"Transfer-Encoding: chunked\r\n"
+        else:
+            framing, keep_alive = b"", False
+        self._client_keeps_alive = keep_alive
+        if not keep_alive:
+            framing += b"Connection: close\r\n"
+        elif client.minor_version == 0:
+            framing += b"Connection: keep-alive\r\n"
+        lines = [answer.line]
+        lines += answer.fields
+        lines.append(b"%b%b\r\n" % (added_fields(exchange.request_id, self._judgement), framing))
+        return b"\r\n".join(lines)
+
+    # -- what goes wrong -----------------------------------------------------------------------------------------------
+
+    def upstream_lost(self, *, stale: bool) -> None:
+        """The upstream closed the connection before its answer was whole. `stale`: it may have done so before it got the request."""
+        self._upstream = None
+        if self.ended:
+            return
+        if self.answer_begun:
+            self._cut_off()
+        elif self._may_repeat() and (stale or self._exchange.attempts <= self._destination.retries):
+            self._attempt()
+        else:
+            self._answer_problem(UPSTREAM_LOST, failed=True)
+
+    def upstream_malformed(self, reason: str) -> None:
+        """The upstream sent what is not HTTP; its connection is closed already."""
+        self._upstream = None
+        if self.ended:
+            return
+        if self.answer_begun:
+            self._cut_off()
+        else:
+            self._answer_problem(UPSTREAM_MALFORMED, failed=True)
+
+    def client_gone(self) -> None:
+        """The client left: the upstream is told at once, and its place is freed."""
+        if self.ended:
+            return
+        now = self._plane.now()
+        if not self.answer_begun:
+            self._exchange.status = CLIENT_CLOSED_REQUEST
+        self._exchange.code = "client_closed_request"
+        self._settle_as_abandoned()
+        self._end(now)
+
+    def client_erred(self, problem: Problem) -> None:
+        """What the client sent of its body is broken, too large or too late."""
+        self._answer_problem(problem, failed=False)
+
+    def check(self, now: float) -> None:
+        """Called by the sweep: ends what is overdue."""
+        timeout, options, upstream = self._destination.timeout, self._plane.options, self._destination.upstream
+        quiet = now - self.active_at
+        if timeout is not None and now - self._exchange.started >= timeout:
+            self._time_out(REQUEST_TIMEOUT, failed=True)
+        elif self._pool is not None:
+            if quiet >= (upstream.connect_timeout or options.upstream_connect_timeout):
+                self._time_out(CONNECT_TIMEOUT, failed=True)
+        elif not self._downstream.writable or (not self._request_done and (self._upstream is None or self._upstream.writable)):
+            if quiet >= options.client_body_timeout:
+                self._time_out(CLIENT_TIMEOUT, failed=False)
+        elif quiet >= (upstream.read_timeout or options.upstream_read_timeout):
+            self._time_out(UPSTREAM_TIMEOUT, failed=True)
+
+    def _time_out(self, problem: Problem, *, failed: bool) -> None:
+        if self.answer_begun:
+            self._exchange.code = problem.code
+            self._cut_off()
+        else:
+            self._answer_problem(problem, failed=failed)
+
+    def _may_repeat(self) -> bool:
+        return self._replayable and self.head.method in IDEMPOTENT
+
+    def _answer_problem(self, problem: Problem, *, failed: bool) -> None:
+        """Ends with an answer of the gateway's own. `failed`: it is the service's fault, which its circuit is told."""
+        if self.answer_begun:
+            self._cut_off()
+            return
+        now = self._plane.now()
+        if failed:
+            self._settle(succeeded=False, now=now)
+        else:
+            self._settle_as_abandoned()
+        self._client_keeps_alive = self._downstream.write_problem(
+            problem, self.head, self._exchange, self._judgement, request_done=self._request_done
+        )
+        self._end(now)
+
+    def _cut_off(self) -> None:
+        """The answer can't be finished, and the client must see that: its connection ends without an end to the answer."""
+        now = self._plane.now()
+        self._exchange.code = self._exchange.code or "upstream_cut_off"
+        self._settle(succeeded=False, now=now)
+        self._client_keeps_alive = False
+        self._downstream.cut_off()
+        self._end(now)
+
+    # -- backpressure --------------------------------------------------------------------------------------------------
+
+    def upstream_is_slow(self) -> None:
+        self._downstream.pause_reading()
+
+    def upstream_caught_up(self) -> None:
+        self.active_at = self._plane.now()
+        self._downstream.resume_reading()
+
+    def client_is_slow(self) -> None:
+        if self._upstream is not None:
+            self._upstream.transport.pause_reading()
+
+    def client_caught_up(self) -> None:
+        self.active_at = self._plane.now()
+        if self._upstream is not None:
+            self._upstream.transport.resume_reading()
+
+    # -- giving back, exactly once -------------------------------------------------------------------------------------
+
+    def _settle_by_status(self, status: int, now: float) -> None:
+        self._settle(succeeded=status < 500, now=now)
+
+    def _settle(self, *, succeeded: bool, now: float) -> None:
+        permit, self._permit = self._permit, None
+        if permit is None:
+            return
+        if succeeded:
+            self._circuit.succeeded(permit, now)
+        else:
+            self._circuit.failed(permit, now)
+
+    def _settle_as_abandoned(self) -> None:
+        permit, self._permit = self._permit, None
+        if permit is not None:
+            self._circuit.abandoned(permit)
+
+    def _release(self, connection: "UpstreamConnection", now: float, *, reusable: bool) -> None:
+        self._upstream = None
+        connection.release(now, reusable=reusable and self._request_done)
+
+    def _end(self, now: float) -> None:
+        self.ended = True
+        if self._upstream is not None:
+            connection, self._upstream = self._upstream, None
+            connection.close()
+        if self._pool is not None:
+            pool, self._pool = self._pool, None
+            pool.cancel(self)
+        self._body = []
+        self._downstream.exchange_ended(self._exchange, now, keep_alive=self._client_keeps_alive, request_done=self._request_done)

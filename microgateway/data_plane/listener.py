@@ -1,0 +1,116 @@
+"""The proxy port: accepts clients, ends what is overdue, swaps configuration, and drains at the end."""
+
+import asyncio
+import socket
+
+from microgateway.data_plane.downstream import Downstream
+from microgateway.data_plane.options import Options
+from microgateway.data_plane.pipeline import State
+from microgateway.data_plane.plane import Now, Plane, Recorder
+from microgateway.data_plane.pool import Pools
+from microgateway.errors import StartupError
+from microgateway.snapshot import Snapshot
+
+SWEEP_INTERVAL = 0.25  # seconds: how late a deadline may be noticed
+BACKLOG = 2_048
+
+
+class Listener:
+    """One data plane on one port. Everything happens on the event loop that `start` runs on."""
+
+    def __init__(
+        self, *, options: Options, snapshot: Snapshot, state: State, recorder: Recorder, now: Now | None = None, wall: Now | None = None
+    ) -> None:
+        clocks = {name: clock for name, clock in (("now", now), ("wall", wall)) if clock is not None}
+        self._plane = Plane(options=options, snapshot=snapshot, state=state, recorder=recorder, **clocks)
+        self._plane.pools = Pools(self._plane)
+        self._server: asyncio.Server | None = None
+        self._sweeping: asyncio.TimerHandle | None = None
+        self._drained: asyncio.Event = asyncio.Event()
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on, for those who asked for port 0."""
+        if self._server is None:
+            return 0
+        return int(self._server.sockets[0].getsockname()[1])
+
+    @property
+    def is_listening(self) -> bool:
+        return self._server is not None and self._server.is_serving()
+
+    @property
+    def is_draining(self) -> bool:
+        return self._plane.draining
+
+    @property
+    def snapshot(self) -> Snapshot:
+        return self._plane.snapshot
+
+    @property
+    def connections(self) -> int:
+        """Client connections that are open now."""
+        return len(self._plane.downstreams)
+
+    @property
+    def upstream_connections(self) -> int:
+        """Upstream connections that are open or being opened now."""
+        return sum(pool.opened for pool in self._plane.pools)
+
+    async def start(self, host: str, port: int) -> None:
+        """Listens. Raises `StartupError` where that is not possible."""
+        loop = asyncio.get_running_loop()
+        try:
+            self._server = await loop.create_server(self._accept, host or None, port, backlog=BACKLOG, reuse_address=True)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise StartupError(f"MICROGATEWAY_PROXY_PORT: can't listen on {host}:{port}: {reason}") from None
+        self._sweeping = loop.call_later(SWEEP_INTERVAL, self._sweep)
+
+    def apply(self, snapshot: Snapshot) -> None:
+        """Puts a configuration in force for every request that begins from now on."""
+        plane = self._plane
+        gone = plane.snapshot.upstreams.keys() - snapshot.upstreams.keys()
+        plane.snapshot = snapshot
+        if gone:
+            plane.state.circuits.keep_only(snapshot.upstreams.keys())
+        plane.pools.keep_only(
+            {(t.url.scheme, t.url.host, t.url.port) for upstream in snapshot.upstreams.values() for t in upstream.targets}
+        )
+
+    async def drain(self, timeout: float) -> None:
+        """Stops accepting, lets what is under way finish for `timeout` seconds, then ends the rest. Runs once."""
+        plane = self._plane
+        plane.draining = True
+        if self._server is not None:
+            self._server.close()
+        for downstream in tuple(plane.downstreams):
+            downstream.drain()
+        try:
+            await asyncio.wait_for(self._all_gone(), timeout)
+        except TimeoutError:
+            for downstream in tuple(plane.downstreams):
+                downstream.abort()
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+        plane.pools.close()
+
+    async def _all_gone(self) -> None:
+        if self._plane.downstreams:
+            await self._drained.wait()
+
+    def _accept(self) -> Downstream:
+        return Downstream(self._plane)
+
+    def _sweep(self) -> None:
+        plane = self._plane
+        now = plane.now()
+        for downstream in tuple(plane.downstreams):
+            downstream.sweep(now)
+        for pool in plane.pools:
+            pool.close_idle(now - plane.options.upstream_idle_timeout)
+        if plane.draining and not plane.downstreams:
+            self._drained.set()
+        self._sweeping = asyncio.get_running_loop().call_later(SWEEP_INTERVAL, self._sweep)
+
+

@@ -1,0 +1,68 @@
+"""What all connections of one data plane share: the snapshot in force, the state, the limits, and who is connected."""
+
+import random
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from microgateway.core.answers import AnswerReader
+from microgateway.core.requests import request_fields
+from microgateway.data_plane.options import Options
+from microgateway.data_plane.pipeline import State
+from microgateway.exchange import Exchange
+from microgateway.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from microgateway.data_plane.downstream import Downstream
+    from microgateway.data_plane.pool import Pools
+
+Now = Callable[[], float]
+
+
+class Recorder(Protocol):
+    """Who is told of every exchange, once, when it has ended. It must neither block nor raise."""
+
+    def record(self, exchange: Exchange) -> None: ...
+
+
+class Plane:
+    """The data plane's shared belongings. `snapshot` is replaced whole; a request keeps the one that it began with."""
+
+    __slots__ = (
+        "answers",
+        "downstreams",
+        "draining",
+        "now",
+        "options",
+        "pools",
+        "random",
+        "recorder",
+        "request_fields",
+        "snapshot",
+        "state",
+        "wall",
+    )
+
+    pools: "Pools"
+
+    def __init__(
+        self,
+        *,
+        options: Options,
+        snapshot: Snapshot,
+        state: State,
+        recorder: Recorder,
+        now: Now = time.monotonic,
+        wall: Now = time.time,
+    ) -> None:
+        self.options = options
+        self.snapshot = snapshot
+        self.state = state
+        self.recorder = recorder
+        self.now = now
+        self.wall = wall
+        self.random = random.Random()  # noqa: S311  request ids need to differ, not to be unguessable
+        self.request_fields = request_fields()
+        self.answers = AnswerReader()
+        self.downstreams: set[Downstream] = set()
+        self.draining = False

@@ -1,0 +1,46 @@
+"""What the gateway writes to a client besides a body: the fields that it adds to every answer, and its own problem answers."""
+
+import json
+
+from microgateway.core.token_bucket import NANOSECONDS
+from microgateway.exchange import Judgement, Problem
+
+VIA = b"Via: 1.1 microgateway"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+def added_fields(request_id: bytes, judgement: Judgement | None) -> bytes:
+    """The lines that every answer gets, each with its line end. Limits are told where a limit was applied."""
+    if judgement is None or judgement.grant is None:
+        return b"Via: 1.1 microgateway\r\nX-Request-Id: %b\r\n" % request_id
+    grant = judgement.grant
+    remaining, reset = grant.remaining, -(-grant.reset // NANOSECONDS)
+    return (
+        b"Via: 1.1 microgateway\r\nX-Request-Id: %b\r\n%b"
+        b'RateLimit: "default";r=%d;t=%d\r\nX-RateLimit-Remaining: %d\r\nX-RateLimit-Reset: %d\r\n'
+        % (request_id, judgement.principal.policy_field, remaining, reset, remaining, reset)  # type: ignore[union-attr]
+    )
+
+
+def problem_answer(problem: Problem, request_id: bytes, judgement: Judgement | None, *, keep_alive: bool, with_body: bool) -> bytes:
+    """A whole answer, as RFC 9457 has it. An answer to HEAD keeps the length and leaves out the body."""
+    body = json.dumps(
+        {
+            "type": f"urn:microgateway:problem:{problem.code}",
+            "title": problem.title,
+            "status": problem.status,
+            "detail": problem.detail,
+            "code": problem.code,
+            "stage": problem.stage,
+            "request_id": request_id.decode("ascii"),
+        }
+    ).encode()
+    head = b"HTTP/1.1 %d %b\r\n%b%bContent-Type: application/problem+json\r\nCache-Control: no-store\r\nContent-Length: %d\r\n%b\r\n" % (
+        problem.status,
+        problem.title.encode(),
+        added_fields(request_id, judgement),
+        problem.fields,
+        len(body),
+        b"" if keep_alive else b"Connection: close\r\n",
+    )
+    return head + body if with_body else head

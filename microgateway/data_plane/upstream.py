@@ -1,0 +1,208 @@
+"""One connection to an upstream: writes requests, reads answers, one at a time.
+
+What comes is never trusted to belong to anybody but the request under way: bytes that arrive when none is, or behind the end of an
+answer, close the connection, so that they can't become the beginning of somebody else's answer.
+"""
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+from microgateway.core.answers import CHUNKED, NO_BODY, UNTIL_CLOSE, AnswerHead
+from microgateway.core.fields import Field, HeadError
+from microgateway.core.framing import BodyReader, ChunkedReader, FixedReader, Piece, UntilCloseReader
+
+if TYPE_CHECKING:
+    from microgateway.data_plane.forwarding import Forwarding
+    from microgateway.data_plane.plane import Plane
+    from microgateway.data_plane.pool import Pool
+
+MOST_INTERIM_ANSWERS = 16
+SWITCHING_PROTOCOLS = 101
+EARLY_HINTS = 103
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """The protocol on an upstream's socket. `requests` counts those sent on it: a reused connection may have gone stale."""
+
+    __slots__ = (
+        "_answer",
+        "_interims",
+        "_pending",
+        "_plane",
+        "_pool",
+        "_private",
+        "_reader",
+        "forwarding",
+        "idle_since",
+        "name",
+        "received",
+        "requests",
+        "transport",
+        "was_made",
+        "writable",
+    )
+
+    transport: asyncio.Transport
+
+    def __init__(self, plane: "Plane", pool: "Pool") -> None:
+        self._plane = plane
+        self._pool = pool
+        self._private: dict[bytes, Field] = {}
+        # One request's lifetime
+        self.forwarding: Forwarding | None = None
+        self.received = False
+        self._pending = b""
+        self._answer: AnswerHead | None = None
+        self._reader: BodyReader | None = None
+        self._interims = 0
+        # The connection's lifetime
+        self.requests = 0
+        self.idle_since = 0.0
+        self.was_made = False
+        self.writable = True
+        self.name = ""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.was_made = True
+
+    def connected(self) -> None:
+        """The connection is usable, TLS included."""
+        peer = self.transport.get_extra_info("peername")
+        self.name = f"{peer[0]}:{peer[1]}" if peer else ""
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._pool.gone(self)
+        forwarding = self.forwarding
+        if forwarding is None:
+            return
+        if error is None and type(self._reader) is UntilCloseReader:
+            self._finish_answer(forwarding, reusable=False)
+            return
+        self.forwarding = None
+        forwarding.upstream_lost(stale=not self.received and self.requests > 1)
+
+    def eof_received(self) -> bool:
+        return False  # an upstream that stopped sending is done: close, and let connection_lost judge
+
+    def pause_writing(self) -> None:
+        self.writable = False
+        if self.forwarding is not None:
+            self.forwarding.upstream_is_slow()
+
+    def resume_writing(self) -> None:
+        self.writable = True
+        if self.forwarding is not None:
+            self.forwarding.upstream_caught_up()
+
+    def begin(self, forwarding: "Forwarding", data: bytes) -> None:
+        """Sends a request's head, and takes its answer from now on."""
+        self.forwarding = forwarding
+        self.received = False
+        self.requests += 1
+        self.transport.write(data)
+
+    def close(self) -> None:
+        """Ends the connection at once; whoever it served is told nothing."""
+        self.forwarding = None
+        if self.was_made:
+            self.transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        forwarding = self.forwarding
+        if forwarding is None:
+            self.close()
+            return
+        self.received = True
+        try:
+            if self._reader is None:
+                self._read_head(forwarding, self._pending + data if self._pending else data)
+            else:
+                self._read_body(forwarding, data)
+        except HeadError as error:
+            self.close()
+            self._forget_answer()
+            forwarding.upstream_malformed(str(error))
+
+    def _read_head(self, forwarding: "Forwarding", data: bytes) -> None:
+        options = self._plane.options
+        end = data.find(b"\r\n\r\n")
+        if end < 0 or end > options.max_header_bytes:
+            if len(data) > options.max_header_bytes or data.count(b"\n") != data.count(b"\r\n"):
+                raise HeadError("The upstream's answer has an endless or malformed head.")
+            self._pending = data
+            return
+        self._pending = b""
+        lines = data[:end].split(b"\r\n")
+        if len(lines) > options.max_header_fields + 1:
+            raise HeadError("The upstream's answer has too many header fields.")
+        answer = self._plane.answers.read(lines, self._private, to_head=forwarding.head.method == b"HEAD")
+        if answer.status < 200:
+            self._take_interim(forwarding, answer, data, end + 4)
+        else:
+            self._take_final(forwarding, answer, data, end + 4)
+
+    def _take_interim(self, forwarding: "Forwarding", answer: AnswerHead, data: bytes, position: int) -> None:
+        """A 1xx answer: the final one is still to come (RFC 9110, 15.2)."""
+        self._interims += 1
+        if answer.status == SWITCHING_PROTOCOLS:
+            raise HeadError("The upstream switches protocols without having been asked to.")
+        if self._interims > MOST_INTERIM_ANSWERS:
+            raise HeadError("The upstream sends interim answers without end.")
+        if answer.status == EARLY_HINTS:
+            forwarding.interim_answered(answer)
+        if position < len(data):
+            self._read_head(forwarding, data[position:])
+
+    def _take_final(self, forwarding: "Forwarding", answer: AnswerHead, data: bytes, position: int) -> None:
+        size = len(data) - position
+        if answer.body == size:  # no body, or all of it has come with the head: nearly every answer of an API
+            self.forwarding = None
+            forwarding.answered_whole(answer, data[position:] if size else b"", self, reusable=answer.keep_alive)
+            return
+        if answer.body == NO_BODY:  # bytes behind an answer without body
+            self.forwarding = None
+            forwarding.answered_whole(answer, b"", self, reusable=False)
+            return
+        self._answer = answer
+        if answer.body == CHUNKED:
+            self._reader = ChunkedReader()
+        else:
+            self._reader = UntilCloseReader() if answer.body == UNTIL_CLOSE else FixedReader(answer.body)
+        pieces, consumed = self._reader.feed(memoryview(data)[position:]) if size else ([], 0)
+        done = self._reader.done
+        forwarding.answer_began(answer, pieces, last=done)
+        if done:
+            self._finish_answer(forwarding, reusable=answer.keep_alive and consumed == size)
+
+    def _read_body(self, forwarding: "Forwarding", data: bytes) -> None:
+        reader = cast(BodyReader, self._reader)
+        pieces, consumed = reader.feed(data)
+        done = reader.done
+        forwarding.answer_went_on(pieces, last=done)
+        if done:
+            keep_alive = self._answer is not None and self._answer.keep_alive
+            self._finish_answer(forwarding, reusable=keep_alive and consumed == len(data))
+
+    def _finish_answer(self, forwarding: "Forwarding", *, reusable: bool) -> None:
+        until_close = type(self._reader) is UntilCloseReader
+        self.forwarding = None
+        self._forget_answer()
+        if until_close:
+            forwarding.answer_went_on([], last=True)
+        forwarding.answer_ended(self, reusable=reusable)
+
+    def _forget_answer(self) -> None:
+        self._answer = None
+        self._reader = None
+        self._pending = b""
+        self._interims = 0
+
+    def release(self, now: float, *, reusable: bool) -> None:
+        """The request is over: back into the pool, or closed where something of it could still come."""
+        self._interims = 0
+        if reusable and self.writable and not self.transport.is_closing():
+            self.idle_since = now
+            self._pool.idle[self] = None
+        else:
+            self.close()

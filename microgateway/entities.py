@@ -1,0 +1,169 @@
+"""What an operator configures. `…Spec` is the writable part (the body of POST and PUT); the entity adds what the gateway keeps."""
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from microgateway.core.base_urls import BaseUrl, BaseUrlError
+from microgateway.core.paths import PathError, normalise
+from microgateway.core.routing import PathPattern, PatternError
+
+METHOD = re.compile(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}$")  # RFC 9110, 5.6.2: a token
+HOST = re.compile(r"^(\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*$|^\[[0-9a-f:.]+\]$")
+LARGEST_RATE = 1_000_000_000
+
+
+def _check_base_url(value: str) -> str:
+    try:
+        return BaseUrl.parse(value).text
+    except BaseUrlError as error:
+        raise ValueError(str(error)) from None
+
+
+def _check_path(value: str) -> str:
+    if "?" in value or "#" in value:
+        raise ValueError("a path carries no query and no fragment")
+    try:
+        return normalise(value.encode()).decode()
+    except PathError as error:
+        raise ValueError(str(error)) from None
+
+
+Name = Annotated[str, Field(min_length=1, max_length=128)]
+Text = Annotated[str, Field(max_length=256)]
+Url = Annotated[str, Field(max_length=2_048), AfterValidator(_check_base_url)]
+UrlPath = Annotated[str, Field(min_length=1, max_length=2_048), AfterValidator(_check_path)]
+Timeout = Annotated[float, Field(gt=0, le=86_400)]
+
+
+class _Spec(BaseModel):
+    """A field that we do not know is a typing error on the operator's side, so it is refused, not ignored."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+
+    @field_validator("name", "owner", "team", mode="after", check_fields=False)
+    @classmethod
+    def refuse_control_characters(cls, value: str) -> str:
+        if any(ord(character) < 0x20 or ord(character) == 0x7F for character in value):
+            raise ValueError("control characters are not allowed here")
+        return value
+
+
+class TargetSpec(_Spec):
+    """One address of a service, and its share of the traffic."""
+
+    url: Url
+    weight: Annotated[int, Field(ge=0, le=10_000)] = 1
+
+
+class CircuitSpec(_Spec):
+    """A service's own circuit breaker settings; what is left out is the gateway's default."""
+
+    failure_threshold: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    recovery_timeout: Timeout | None = None
+    half_open_max_calls: Annotated[int, Field(ge=1, le=10_000)] | None = None
+
+
+class ServiceSpec(_Spec):
+    """An upstream: where it is, and how it is treated. `targets`, when there are any, take the place of `base_url`."""
+
+    name: Name
+    base_url: Url
+    targets: Annotated[list[TargetSpec], Field(max_length=256)] = []
+    health_check_path: UrlPath = "/health"
+    enabled: bool = True
+    preserve_host: bool = Field(False, description="Send the client's Host on instead of the target's own.")
+    connect_timeout_seconds: Timeout | None = None
+    read_timeout_seconds: Timeout | None = Field(None, description="Seconds between two reads of the answer.")
+    circuit_breaker: CircuitSpec = CircuitSpec()
+
+
+class Service(ServiceSpec):
+    id: str
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
+
+
+class RouteSpec(_Spec):
+    """Which requests go to which service. An empty list of hosts or methods means any."""
+
+    path: Annotated[str, Field(min_length=1, max_length=2_048)]
+    match: Literal["prefix", "exact"] | None = Field(
+        None, description="Left out: `exact` when the path has a `{param}`, otherwise `prefix` (bounded by segments)."
+    )
+    service_id: Annotated[str, Field(min_length=1, max_length=64)]
+    hosts: Annotated[list[str], Field(max_length=64)] = []
+    methods: Annotated[list[str], Field(max_length=32)] = []
+    strip_prefix: bool = Field(False, description="Take the matched path off before the request is sent on.")
+    priority: Annotated[int, Field(ge=-1_000_000, le=1_000_000)] = 0
+    timeout_seconds: Timeout | None = Field(None, description="For the whole request, all attempts together.")
+    retries: Annotated[int, Field(ge=0, le=10)] = 0
+    enabled: bool = True
+    auth: Literal["required", "none"] = "required"
+    forward_credentials: bool = Field(False, description="Let the client's API key or token through to the service.")
+
+    @field_validator("methods", mode="after")
+    @classmethod
+    def check_methods(cls, methods: list[str]) -> list[str]:
+        for method in methods:
+            if not METHOD.match(method):
+                raise ValueError(f"{method!r} is not an HTTP method")
+        return list(dict.fromkeys(method.upper() for method in methods))
+
+    @field_validator("hosts", mode="after")
+    @classmethod
+    def check_hosts(cls, hosts: list[str]) -> list[str]:
+        lowered = [host.lower().rstrip(".") for host in hosts]
+        for host in lowered:
+            if not HOST.match(host):
+                raise ValueError(f"{host!r} is not a host name, an address or '*.' and a host name (without a port)")
+        return list(dict.fromkeys(lowered))
+
+    @model_validator(mode="after")
+    def compile_path(self) -> Self:
+        try:
+            pattern = PathPattern.parse(self.path, self.match)
+        except PatternError as error:
+            raise ValueError(f"path: {error}") from None
+        self.path, self.match = pattern.text, pattern.match
+        return self
+
+
+class Route(RouteSpec):
+    id: str
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
+
+
+class ApiKeySpec(_Spec):
+    """A client's credential and its share. Limits left out are the gateway's defaults."""
+
+    name: Name
+    owner: Text = ""
+    team: Text = ""
+    requests_per_minute: Annotated[int, Field(ge=1, le=LARGEST_RATE)] | None = None
+    burst_size: Annotated[int, Field(ge=1, le=LARGEST_RATE)] | None = None
+    expires_at: AwareDatetime | None = None
+    enabled: bool = True
+
+
+class ApiKey(ApiKeySpec):
+    """A key as it is kept: the hash of it, never itself."""
+
+    id: str
+    requests_per_minute: int
+    burst_size: int
+    key_prefix: str
+    key_hash: Annotated[bytes, Field(repr=False)]
+    created_at: AwareDatetime
+    revoked_at: AwareDatetime | None = None
+
+    def is_revoked(self) -> bool:
+        return self.revoked_at is not None
+
+
+def utc(seconds: float) -> datetime:
+    """Seconds since the epoch as a date with its time zone."""
+    return datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,94 @@
+"""What the data plane tells everybody else: the record of one request, and the answers that the gateway makes itself."""
+
+from dataclasses import dataclass
+
+from microgateway.core.circuit import Permit
+from microgateway.core.token_bucket import Grant
+from microgateway.snapshot import Destination, Principal
+
+CLIENT_CLOSED_REQUEST = 499  # nginx's number for a client that left before its answer; never sent, only recorded
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An answer of the gateway's own: RFC 9457's members, the `stage` that decided, and header lines that go with it.
+
+    `code` is stable and documented. `fields` are complete lines, each with its line end.
+    """
+
+    status: int
+    title: str
+    code: str
+    stage: str
+    detail: str
+    fields: bytes = b""
+
+
+class Judgement:
+    """What the pipeline decided: `outcome` is the leave to forward to `destination`, or the problem to answer.
+
+    `principal` and `grant` are None where nobody was asked who they are (a public route, or a request refused before).
+    """
+
+    __slots__ = ("destination", "grant", "outcome", "principal")
+
+    def __init__(
+        self,
+        outcome: Permit | Problem,
+        principal: Principal | None = None,
+        grant: Grant | None = None,
+        destination: Destination | None = None,
+    ) -> None:
+        self.outcome = outcome
+        self.principal = principal
+        self.grant = grant
+        self.destination = destination
+
+
+class Exchange:
+    """One request, from its head to its end, recorded exactly once, however it ended.
+
+    `started`, `answered` (the answer's first byte) and `ended` are seconds on the monotonic clock, `timestamp` is seconds since the
+    epoch. `status` is what the client got, 499 when it left before. `attempts` counts requests sent or tried upstream.
+    """
+
+    __slots__ = (
+        "answered",
+        "attempts",
+        "bytes_in",
+        "bytes_out",
+        "client_ip",
+        "code",
+        "destination",
+        "ended",
+        "method",
+        "path",
+        "principal",
+        "request_id",
+        "stage",
+        "started",
+        "status",
+        "timestamp",
+        "upstream",
+        "upstream_status",
+    )
+
+    def __init__(self, method: bytes, path: bytes, client_ip: str, request_id: bytes, started: float, timestamp: float) -> None:
+        self.method = method
+        self.path = path
+        self.client_ip = client_ip
+        self.request_id = request_id
+        self.started = started
+        self.timestamp = timestamp
+        self.answered = 0.0
+        self.ended = 0.0
+        self.status = 0
+        self.upstream = ""
+        self.upstream_status = 0
+        self.attempts = 0
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.code = ""
+        self.stage = ""
+        self.principal: Principal | None = None
+        self.destination: Destination | None = None

@@ -1,0 +1,71 @@
+"""Is told of every exchange when it has ended: counts it soon after, off the path of the requests."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from microgateway.exchange import Exchange
+from microgateway.observability.usage import KeyUsage, ServiceUsage, Usage
+
+FLUSH_INTERVAL = 0.1  # seconds
+MOST_PENDING = 2_000  # exchanges; beyond, they are counted at once, so that memory stays bounded
+
+Sink = Callable[[Sequence[Exchange]], None]
+
+
+class Recorder:
+    """Collects exchanges and hands them on in batches: to the usage counters, and to every sink."""
+
+    def __init__(self, usage: Usage, sinks: Sequence[Sink] = ()) -> None:
+        self.usage = usage
+        self._sinks = sinks
+        self._pending: list[Exchange] = []
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(FLUSH_INTERVAL, self._flush_again)
+
+    def stop(self) -> None:
+        """Counts what is left."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self.flush()
+
+    def record(self, exchange: Exchange) -> None:
+        pending = self._pending
+        pending.append(exchange)
+        if len(pending) >= MOST_PENDING:
+            self.flush()
+
+    def flush(self) -> None:
+        """Counts every exchange that has ended so far."""
+        if not self._pending:
+            return
+        batch, self._pending = self._pending, []
+        for exchange in batch:
+            self._count(exchange)
+        for sink in self._sinks:
+            sink(batch)
+
+    def _flush_again(self) -> None:
+        self.flush()
+        self.start()
+
+    def _count(self, exchange: Exchange) -> None:
+        principal, destination = exchange.principal, exchange.destination
+        if principal is not None:
+            keys = self.usage.keys
+            key = keys.get(principal.id)
+            if key is None:
+                key = keys[principal.id] = KeyUsage()
+            key.total_requests += 1
+            key.last_used_at = exchange.timestamp
+            if exchange.status == 429 and exchange.stage == "rate_limit":
+                key.rejected_requests += 1
+        if destination is not None and exchange.attempts:
+            services = self.usage.services
+            service = services.get(destination.upstream.id)
+            if service is None:
+                service = services[destination.upstream.id] = ServiceUsage()
+            service.total_requests += 1
+            if exchange.status >= 500 or exchange.code:
+                service.total_errors += 1

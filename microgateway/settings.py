@@ -1,0 +1,93 @@
+"""Every environment variable: typed, frozen, read once. Only the composition roots see this module."""
+
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from microgateway.errors import StartupError
+
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Port = Annotated[int, Field(ge=0, le=65_535)]
+
+DEV_SECRET = "dev-secret"  # noqa: S105  refused outside debug; named so that the refusal can say so
+SHORTEST_JWT_SECRET = 32
+
+
+class Settings(BaseSettings):
+    """What the environment says. A field's alias is the variable's name; durations are seconds, sizes are bytes."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    port: Port = Field(8017, alias="MICROGATEWAY_PORT")
+    host: str = Field("127.0.0.1", alias="MICROGATEWAY_HOST")
+    proxy_port: Port = Field(8080, alias="MICROGATEWAY_PROXY_PORT")
+    proxy_host: str = Field("0.0.0.0", alias="MICROGATEWAY_PROXY_HOST")  # noqa: S104  a gateway is there to be reached
+    debug: bool = Field(False, alias="MICROGATEWAY_DEBUG")
+    data_dir: Path = Field(Path("data"), alias="MICROGATEWAY_DATA_DIR")
+    admin_token: str | None = Field(None, alias="MICROGATEWAY_ADMIN_TOKEN", min_length=8, repr=False)
+    seed: Path | None = Field(None, alias="MICROGATEWAY_SEED")
+    database_url: str | None = Field(None, alias="DATABASE_URL", repr=False)
+    redis_url: str | None = Field(None, alias="REDIS_URL", repr=False)
+    jwt_secret: str | None = Field(None, alias="JWT_SECRET", repr=False)
+    jwt_expiry_minutes: Annotated[int, Field(ge=1, le=525_600)] = Field(60, alias="JWT_EXPIRY_MINUTES")
+
+    client_header_timeout: Seconds = Field(10.0, alias="MICROGATEWAY_CLIENT_HEADER_TIMEOUT")
+    client_body_timeout: Seconds = Field(30.0, alias="MICROGATEWAY_CLIENT_BODY_TIMEOUT")
+    client_idle_timeout: Seconds = Field(75.0, alias="MICROGATEWAY_CLIENT_IDLE_TIMEOUT")
+    client_max_connections: Annotated[int, Field(ge=1)] = Field(20_000, alias="MICROGATEWAY_CLIENT_MAX_CONNECTIONS")
+    client_max_requests: Annotated[int, Field(ge=1)] = Field(1_000_000, alias="MICROGATEWAY_CLIENT_MAX_REQUESTS")
+    max_request_line: Annotated[int, Field(ge=64, le=1_048_576)] = Field(8_192, alias="MICROGATEWAY_MAX_REQUEST_LINE")
+    max_header_bytes: Annotated[int, Field(ge=256, le=1_048_576)] = Field(32_768, alias="MICROGATEWAY_MAX_HEADER_BYTES")
+    max_header_fields: Annotated[int, Field(ge=4, le=10_000)] = Field(100, alias="MICROGATEWAY_MAX_HEADER_FIELDS")
+    max_body_bytes: Annotated[int, Field(ge=0)] = Field(0, alias="MICROGATEWAY_MAX_BODY_BYTES")
+    upstream_connect_timeout: Seconds = Field(5.0, alias="MICROGATEWAY_UPSTREAM_CONNECT_TIMEOUT")
+    upstream_read_timeout: Seconds = Field(30.0, alias="MICROGATEWAY_UPSTREAM_READ_TIMEOUT")
+    upstream_idle_timeout: Seconds = Field(60.0, alias="MICROGATEWAY_UPSTREAM_IDLE_TIMEOUT")
+    upstream_max_connections: Annotated[int, Field(ge=1)] = Field(1_024, alias="MICROGATEWAY_UPSTREAM_MAX_CONNECTIONS")
+    drain_timeout: Seconds = Field(30.0, alias="MICROGATEWAY_DRAIN_TIMEOUT")
+    trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        (), alias="MICROGATEWAY_TRUSTED_PROXIES"
+    )
+
+    default_rate_limit: Annotated[int, Field(ge=1, le=1_000_000_000)] = Field(60, alias="DEFAULT_RATE_LIMIT")
+    default_burst_size: Annotated[int, Field(ge=1, le=1_000_000_000)] = Field(10, alias="DEFAULT_BURST_SIZE")
+    circuit_failure_threshold: Annotated[int, Field(ge=1, le=1_000_000)] = Field(5, alias="CIRCUIT_FAILURE_THRESHOLD")
+    circuit_recovery_timeout: Seconds = Field(30.0, alias="CIRCUIT_RECOVERY_TIMEOUT")
+    circuit_half_open_max_calls: Annotated[int, Field(ge=1, le=10_000)] = Field(3, alias="CIRCUIT_HALF_OPEN_MAX_CALLS")
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def split_networks(cls, value: object) -> object:
+        """Networks come as one comma-separated line: `10.0.0.0/8, ::1`."""
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @model_validator(mode="after")
+    def refuse_weak_secrets(self) -> Self:
+        secret = self.jwt_secret
+        if secret is None or self.debug:
+            return self
+        if secret == DEV_SECRET:
+            raise ValueError(f"JWT_SECRET is {DEV_SECRET!r}, which is for MICROGATEWAY_DEBUG=true only")
+        if len(secret.encode()) < SHORTEST_JWT_SECRET:
+            raise ValueError(f"JWT_SECRET is shorter than {SHORTEST_JWT_SECRET} bytes; leave it out to have one generated")
+        return self
+
+
+def read_settings() -> Settings:
+    """The environment as `Settings`. Raises `StartupError` with one line that names every variable at fault."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise StartupError("; ".join(_complaint(dict(item)) for item in error.errors())) from None
+
+
+def _complaint(item: dict[str, object]) -> str:
+    location = item["loc"]
+    name = ".".join(str(part) for part in location) if isinstance(location, tuple) else ""
+    message = str(item["msg"]).removeprefix("Value error, ")
+    return f"{name}: {message}" if name else message

@@ -1,0 +1,220 @@
+"""What the control plane tells the data plane: the configuration, compiled, immutable, swapped whole.
+
+A snapshot is made from the one before it by replacing the parts that changed, so that a change to one key among 100 000 does not
+compile 10 000 routes again. A request holds the snapshot that it began with.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from microgateway.core import api_keys
+from microgateway.core.base_urls import BaseUrl
+from microgateway.core.circuit import CircuitPolicy
+from microgateway.core.routing import PathPattern, Router, Rule
+from microgateway.core.token_bucket import Limit
+from microgateway.entities import ApiKey, CircuitSpec, Route, Service
+
+RECENT_CREDENTIALS = 4_096
+
+
+class Principal:
+    """Who a request is from: an API key, as the data plane needs it. `expires_at` is seconds since the epoch."""
+
+    __slots__ = ("enabled", "expires_at", "id", "limit", "name", "policy_field")
+
+    def __init__(self, *, id: str, name: str, limit: Limit, enabled: bool, expires_at: float = math.inf) -> None:
+        self.id = id
+        self.name = name
+        self.limit = limit
+        self.enabled = enabled
+        self.expires_at = expires_at
+        # IETF httpapi, draft-ietf-httpapi-ratelimit-headers-11: the quota and its window in seconds
+        self.policy_field = b'RateLimit-Policy: "default";q=%d;w=60\r\nX-RateLimit-Limit: %d\r\n' % (
+            limit.per_minute,
+            limit.per_minute,
+        )
+
+    @classmethod
+    def of_key(cls, key: ApiKey) -> "Principal":
+        return cls(
+            id=key.id,
+            name=key.name,
+            limit=Limit(key.requests_per_minute, key.burst_size),
+            enabled=key.enabled and not key.is_revoked(),
+            expires_at=key.expires_at.timestamp() if key.expires_at else math.inf,
+        )
+
+
+class KeyRing:
+    """Principals by the SHA-256 of their keys.
+
+    Hashing and checking the digits of a key costs more than the rest of authentication, so the credentials seen last are
+    remembered as they came, in memory only, a bounded number of them, and for as long as this key ring is in force.
+    """
+
+    __slots__ = ("_by_digest", "_recent")
+
+    def __init__(self, by_digest: Mapping[bytes, Principal]) -> None:
+        self._by_digest = by_digest
+        self._recent: dict[bytes, Principal] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_digest)
+
+    def find(self, credential: bytes) -> Principal | None:
+        """Whose key this is, or None for a mistyped or unknown one."""
+        principal = self._recent.get(credential)
+        return principal if principal is not None else self._look_up(credential)
+
+    def replacing(self, changes: Mapping[bytes, Principal | None]) -> "KeyRing":
+        """A key ring with other principals for these digests; None takes one out."""
+        by_digest = dict(self._by_digest)
+        for digest, principal in changes.items():
+            if principal is None:
+                by_digest.pop(digest, None)
+            else:
+                by_digest[digest] = principal
+        return KeyRing(by_digest)
+
+    def principal_ids(self) -> set[str]:
+        return {principal.id for principal in self._by_digest.values()}
+
+    def _look_up(self, credential: bytes) -> Principal | None:
+        if not credential.isascii() or not api_keys.is_well_formed(credential.decode("ascii")):
+            return None
+        principal = self._by_digest.get(api_keys.digest(credential))
+        if principal is not None:
+            if len(self._recent) >= RECENT_CREDENTIALS:
+                self._recent.clear()
+            self._recent[credential] = principal
+        return principal
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One address of a service: where to connect, what Host to send, and the path in front of every request's own."""
+
+    url: BaseUrl
+    weight: int
+    host_field: bytes
+    path: bytes
+
+    @classmethod
+    def of_url(cls, text: str, weight: int = 1) -> "Target":
+        url = BaseUrl.parse(text)
+        return cls(url, weight, b"Host: " + url.authority.encode(), url.path.encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """A service as the data plane needs it. Timeouts are seconds; None is the gateway's default."""
+
+    id: str
+    name: str
+    targets: tuple[Target, ...]
+    enabled: bool
+    preserve_host: bool
+    connect_timeout: float | None
+    read_timeout: float | None
+    circuit: CircuitPolicy
+
+    @classmethod
+    def of_service(cls, service: Service, defaults: CircuitPolicy) -> "Upstream":
+        targets = [Target.of_url(target.url, target.weight) for target in service.targets if target.weight > 0]
+        return cls(
+            id=service.id,
+            name=service.name,
+            targets=tuple(targets) or (Target.of_url(service.base_url),),
+            enabled=service.enabled,
+            preserve_host=service.preserve_host,
+            connect_timeout=service.connect_timeout_seconds,
+            read_timeout=service.read_timeout_seconds,
+            circuit=_circuit_policy(service.circuit_breaker, defaults),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """A route as the data plane needs it. `strips`: how many leading segments of the path are taken off."""
+
+    id: str
+    path: str
+    upstream: Upstream
+    auth_required: bool
+    strips: int
+    timeout: float | None
+    retries: int
+    forward_credentials: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All that a request's fate depends on besides the request, the shared state and the time."""
+
+    version: int = 0
+    keys: KeyRing = field(default_factory=lambda: KeyRing({}))
+    upstreams: Mapping[str, Upstream] = field(default_factory=dict)
+    routes: Router[Destination] = field(default_factory=lambda: Router(()))
+
+    def with_key(self, key: ApiKey) -> "Snapshot":
+        """This one with a key created, changed or revoked."""
+        return self._next(keys=self.keys.replacing({key.key_hash: Principal.of_key(key)}))
+
+    def without_key(self, key_hash: bytes) -> "Snapshot":
+        return self._next(keys=self.keys.replacing({key_hash: None}))
+
+    def with_keys(self, keys: Iterable[ApiKey]) -> "Snapshot":
+        return self._next(keys=KeyRing({key.key_hash: Principal.of_key(key) for key in keys}))
+
+    def with_table(self, services: Iterable[Service], routes: Iterable[Route], defaults: CircuitPolicy) -> "Snapshot":
+        """This one with all services and routes compiled anew. A route that is off, or has lost its service, is left out."""
+        upstreams = {service.id: Upstream.of_service(service, defaults) for service in services}
+        rules = [
+            _rule(route, upstreams[route.service_id], age)
+            for age, route in enumerate(routes)
+            if route.enabled and route.service_id in upstreams
+        ]
+        return self._next(upstreams=upstreams, routes=Router(rules))
+
+    def _next(
+        self,
+        *,
+        keys: KeyRing | None = None,
+        upstreams: Mapping[str, Upstream] | None = None,
+        routes: Router[Destination] | None = None,
+    ) -> "Snapshot":
+        return replace(
+            self,
+            version=self.version + 1,
+            keys=self.keys if keys is None else keys,
+            upstreams=self.upstreams if upstreams is None else upstreams,
+            routes=self.routes if routes is None else routes,
+        )
+
+
+def _circuit_policy(spec: CircuitSpec, defaults: CircuitPolicy) -> CircuitPolicy:
+    own = {name: value for name, value in spec.model_dump().items() if value is not None}
+    return replace(defaults, **own)
+
+
+def _rule(route: Route, upstream: Upstream, age: int) -> Rule[Destination]:
+    pattern = PathPattern.parse(route.path, route.match)
+    destination = Destination(
+        id=route.id,
+        path=route.path,
+        upstream=upstream,
+        auth_required=route.auth == "required",
+        strips=len(pattern.segments) if route.strip_prefix else 0,
+        timeout=route.timeout_seconds,
+        retries=route.retries,
+        forward_credentials=route.forward_credentials,
+    )
+    return Rule(
+        pattern=pattern,
+        target=destination,
+        hosts=tuple(host.encode() for host in route.hosts),
+        methods=tuple(method.encode() for method in route.methods),
+        priority=route.priority,
+        age=age,
+    )

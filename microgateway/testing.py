@@ -1,0 +1,92 @@
+"""What our own tests stand on, shipped for users' tests too: a clock that one sets, and a data plane on a free port."""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from microgateway.clock import Clock, SystemClock
+from microgateway.core.circuit import CircuitPolicy
+from microgateway.data_plane.listener import Listener
+from microgateway.data_plane.pipeline import State
+from microgateway.entities import ApiKey, Route, Service
+from microgateway.observability.recorder import Recorder
+from microgateway.observability.usage import Usage
+from microgateway.process.composition import circuit_defaults, proxy_options
+from microgateway.settings import Settings
+from microgateway.snapshot import Snapshot
+from microgateway.state.memory import MemoryCircuits, MemoryLimiter
+
+
+class FakeClock:
+    """A clock that stands still until it is told otherwise."""
+
+    def __init__(self, now: float = 1_000.0, wall: float = 1_700_000_000.0) -> None:
+        self._now = now
+        self._wall = wall
+
+    def now(self) -> float:
+        return self._now
+
+    def wall(self) -> float:
+        return self._wall
+
+    def advance(self, seconds: float) -> None:
+        self._now += seconds
+        self._wall += seconds
+
+
+@dataclass(slots=True)
+class RunningProxy:
+    """A data plane that listens on `port` of 127.0.0.1, and what it shares among requests."""
+
+    listener: Listener
+    limiter: MemoryLimiter
+    circuits: MemoryCircuits
+    recorder: Recorder
+
+    @property
+    def port(self) -> int:
+        return self.listener.port
+
+    @property
+    def usage(self) -> Usage:
+        """The counters, up to date."""
+        self.recorder.flush()
+        return self.recorder.usage
+
+    def apply(self, snapshot: Snapshot) -> None:
+        self.listener.apply(snapshot)
+
+
+@asynccontextmanager
+async def serve(
+    *,
+    services: Iterable[Service] = (),
+    routes: Iterable[Route] = (),
+    keys: Iterable[ApiKey] = (),
+    settings: Settings | None = None,
+    clock: Clock | None = None,
+) -> AsyncIterator[RunningProxy]:
+    """A real data plane on a free port of this event loop, with this configuration in force."""
+    settings = settings or Settings()
+    clock = clock or SystemClock()
+    snapshot = Snapshot().with_keys(keys).with_table(services, routes, circuit_defaults(settings))
+    limiter, circuits, recorder = MemoryLimiter(), MemoryCircuits(), Recorder(Usage())
+    listener = Listener(
+        options=proxy_options(settings),
+        snapshot=snapshot,
+        state=State(limiter, circuits),
+        recorder=recorder,
+        now=clock.now,
+        wall=clock.wall,
+    )
+    await listener.start("127.0.0.1", 0)
+    recorder.start()
+    try:
+        yield RunningProxy(listener, limiter, circuits, recorder)
+    finally:
+        await listener.drain(0.0 if settings.debug else settings.drain_timeout)
+        recorder.stop()
+
+
+__all__ = ["CircuitPolicy", "FakeClock", "RunningProxy", "serve"]

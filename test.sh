@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Sets up what the tests need (quick when that is done already), then runs them on every core: ./test.sh [pytest arguments]
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+source scripts/environment.sh
+prepare_environment requirements.txt requirements-dev.txt
+exec "$VENV_PYTHON" -m pytest --numprocesses auto --dist worksteal "$@"
