@@ -69,6 +69,7 @@ class Exchange:
         "started",
         "status",
         "timestamp",
+        "traceparent",
         "upstream",
         "upstream_status",
     )
@@ -78,6 +79,7 @@ class Exchange:
         self.path = path
         self.client_ip = client_ip
         self.request_id = request_id
+        self.traceparent = b""
         self.started = started
         self.timestamp = timestamp
         self.answered = 0.0

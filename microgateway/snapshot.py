@@ -93,7 +93,7 @@ class KeyRing:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One address of a service: where to connect, what Host to send, and the path in front of every request's own."""
+    """One address of a service: where to connect, the Host line to send, and the path in front of every request's own."""
 
     url: BaseUrl
     weight: int
@@ -103,7 +103,7 @@ class Target:
     @classmethod
     def of_url(cls, text: str, weight: int = 1) -> "Target":
         url = BaseUrl.parse(text)
-        return cls(url, weight, b"Host: " + url.authority.encode(), url.path.encode())
+        return cls(url, weight, b"Host: %b\r\n" % url.authority.encode(), url.path.encode())
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,13 +33,24 @@ class StatusLine:
 class AnswerHead:
     """What an answer says before its body. `body` is its length in bytes, NO_BODY, CHUNKED or UNTIL_CLOSE.
 
-    `length_field` is what Content-Length says, which an answer to HEAD passes on though no body follows.
+    `length_field` is what Content-Length says, which an answer to HEAD passes on though no body follows. `passed_on` is the status line
+    and the end-to-end fields for the client, each with its line end. Once read it is not changed, so it may be remembered.
     """
 
-    __slots__ = ("body", "connection", "fields", "keep_alive", "length_field", "line", "status", "transfer_encoding", "upgrade")
+    __slots__ = (
+        "body",
+        "connection",
+        "fields",
+        "keep_alive",
+        "length_field",
+        "passed_on",
+        "status",
+        "transfer_encoding",
+        "upgrade",
+    )
 
     def __init__(self, status: StatusLine) -> None:
-        self.line = status.line
+        self.passed_on = b""
         self.status = status.code
         self.keep_alive = status.keep_alive
         self.fields: list[bytes] = []
@@ -77,6 +88,7 @@ class AnswerReader:
         if head.connection is not None:
             _obey_connection(head, head.connection)
         _read_framing(head, status.minor_version)
+        head.passed_on = b"\r\n".join([status.line, *fields, b""])
         if to_head or head.status in _WITHOUT_BODY or head.status < 200:
             head.body = NO_BODY
         return head

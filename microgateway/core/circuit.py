@@ -31,10 +31,11 @@ class CircuitPolicy:
     half_open_max_calls: int = 3
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Permit:
-    """Leave to send one request, from the circuit's state at that time."""
+    """Leave to send one request, from the state that the circuit has in this generation."""
 
+    circuit: "Circuit"
     generation: int
 
 
@@ -56,7 +57,7 @@ class Circuit:
         self.failures = 0
         self.trips = 0
         self.changed_at = now
-        self._permit = Permit(0)  # the current generation's, shared by all its requests: nothing is allocated per request
+        self._permit = Permit(self, 0)  # the current generation's, shared by all its requests: nothing is allocated per request
         self._probes = 0
         self._successes = 0
 
@@ -122,7 +123,7 @@ class Circuit:
     def _enter(self, state: CircuitState, now: float) -> None:
         self.state = state
         self.changed_at = now
-        self._permit = Permit(self._permit.generation + 1)
+        self._permit = Permit(self, self._permit.generation + 1)
         self._probes = 0
         self._successes = 0
         if state is CircuitState.CLOSED:

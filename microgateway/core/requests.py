@@ -1,7 +1,8 @@
 """A request's head: read strictly, into what judgement and forwarding ask of it.
 
 Strict means: what RFC 9112 lets a server repair is refused too, because two servers in a row that repair differently are how requests
-are smuggled. `FieldTable` judges each line alone; here are the rules between lines and those of the request line.
+are smuggled. `FieldTable` judges each line alone; here are the rules between lines and those of the request line. The two parts are read apart,
+because a connection that sends the same fields again, as most clients do, need not have them read again.
 """
 
 import re
@@ -23,14 +24,15 @@ _USUAL_METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE
 # What Connection may say that names no field to take off: its own options, and fields that are not the client's to take off.
 # Framing, Host, credentials and forwarding fields are not among the lines passed on as they are, so naming them changes nothing.
 _NOT_NOMINATED = frozenset((b"close", b"keep-alive", b"upgrade", b"cookie", b"via"))
+_NO_OPTIONS: frozenset[bytes] = frozenset()
 
 
-class RequestHead:
-    """What a request says before its body.
+class FieldSection:
+    """What the header fields of a request say, apart from its request line.
 
-    `path` is normalised; `query` has its question mark, or is empty. `host` is lower case, without port; `authority` is the Host as it
-    came. `body` is the length in bytes, NO_BODY or CHUNKED. `fields` are the lines to pass on as they are. `forwarding` are the
-    fields in which proxies speak of the client, to be believed or not. `api_key` and `authorization` are credentials.
+    `passed_on` are the end-to-end lines for the upstream, each with its line end. `host` is lower case, without port; `authority` is
+    Host as it came. `body` is the length in bytes, NO_BODY or CHUNKED. `forwarding` are the fields in which proxies speak of the client,
+    to be believed or not. `api_key` and `authorization` are credentials.
     """
 
     __slots__ = (
@@ -44,31 +46,23 @@ class RequestHead:
         "fields",
         "forwarding",
         "host",
-        "keep_alive",
         "length_field",
-        "method",
-        "minor_version",
-        "path",
-        "query",
+        "passed_on",
         "request_id",
         "traceparent",
         "transfer_encoding",
         "upgrade",
     )
 
-    def __init__(self, method: bytes) -> None:
-        self.method = method
-        self.path = b""
-        self.query = b""
-        self.minor_version = 1
+    def __init__(self) -> None:
         self.fields: list[bytes] = []
-        self.host: bytes = b""
+        self.passed_on = b""
+        self.host = b""
         self.authority: bytes | None = None
         self.body = NO_BODY
-        self.keep_alive = True
         self.length_field: bytes | None = None
         self.transfer_encoding: bytes | None = None
-        self.connection: frozenset[bytes] | None = None
+        self.connection: frozenset[bytes] = _NO_OPTIONS
         self.upgrade: bytes | None = None
         self.expects_continue = False
         self.api_key: bytes | None = None
@@ -79,39 +73,74 @@ class RequestHead:
         self.traceparent: bytes | None = None
 
 
-def read_request(lines: list[bytes], table: FieldTable, private: dict[bytes, Field]) -> RequestHead:
-    """The head in these lines: request line first, no line ends. `private` is the connection's own memory of lines.
+class RequestHead:
+    """What a request says before its body. `path` is normalised; `query` has its question mark, or is empty.
+
+    `host` and `authority` are the section's, unless the target is a whole URL, whose authority counts then (RFC 9112, 3.2.2).
+    """
+
+    __slots__ = ("authority", "host", "keep_alive", "method", "minor_version", "path", "query", "section")
+
+    def __init__(self, method: bytes, section: FieldSection) -> None:
+        self.method = method
+        self.section = section
+        self.path = b""
+        self.query = b""
+        self.minor_version = 1
+        self.host = section.host
+        self.authority = section.authority
+        self.keep_alive = b"close" not in section.connection
+
+
+def read_section(lines: list[bytes], table: FieldTable, private: dict[bytes, Field]) -> FieldSection:
+    """What these header lines say (no line ends). `private` is the connection's own memory of lines.
 
     Raises `HeadError` with the status to answer.
     """
-    parts = lines[0].split(b" ")
-    if len(parts) != 3:
-        raise HeadError("The request line is not a method, a target and a version with one space between them.")
-    method, target, version = parts
-    if method not in _USUAL_METHODS:
-        _check_method(method)
-    head = RequestHead(method)
-    if version != b"HTTP/1.1":
-        _read_version(head, version)
-    if b"\0" in target.translate(_TARGET_MARKS):
-        raise HeadError("The request target holds a space, a quote, a fragment, a control or a non-ASCII character.")
-    fields = head.fields
+    section = FieldSection()
+    fields = section.fields
     remembered = table.remembered
-    del lines[0]
     for line in lines:
         field = remembered.get(line) or private.get(line) or table.examine(line, private)
         action = field.action
         if action is None:
             fields.append(field.line)
         else:
-            action(head, field)
-    if head.transfer_encoding is not None or head.length_field is not None:
-        _read_framing(head)
-    if head.connection is not None:
-        _obey_connection(head, head.connection)
-    else:
-        head.upgrade = None  # RFC 9110, 7.8: it counts only when Connection names it
-    _read_target(head, target)
+            action(section, field)
+    if section.transfer_encoding is not None or section.length_field is not None:
+        _read_framing(section)
+    if b"upgrade" not in section.connection:
+        section.upgrade = None  # RFC 9110, 7.8: it counts only when Connection names it
+    if not section.connection <= _NOT_NOMINATED:
+        _take_off_nominated(section)
+    section.passed_on = b"\r\n".join([*fields, b""])
+    return section
+
+
+def read_request(line: bytes, section: FieldSection) -> RequestHead:
+    """The head that this request line and these fields make. Raises `HeadError` with the status to answer."""
+    parts = line.split(b" ")
+    if len(parts) != 3:
+        raise HeadError("The request line is not a method, a target and a version with one space between them.")
+    method, target, version = parts
+    if method not in _USUAL_METHODS:
+        _check_method(method)
+    head = RequestHead(method, section)
+    if version != b"HTTP/1.1":
+        _read_version(head, version)
+    elif section.authority is None:
+        raise HeadError("An HTTP/1.1 request has a Host field.", code="bad_host")
+    if b"\0" in target.translate(_TARGET_MARKS):
+        raise HeadError("The request target holds a space, a quote, a fragment, a control or a non-ASCII character.")
+    if not target.startswith(b"/"):
+        target = _origin_form(head, target)
+    path, mark, query = target.partition(b"?")
+    if mark:
+        head.query = mark + query
+    try:
+        head.path = normalise(path) if path != b"*" else path
+    except PathError as error:
+        raise HeadError(str(error), code="bad_path") from None
     return head
 
 
@@ -124,29 +153,14 @@ def _check_method(method: bytes) -> None:
 
 def _read_version(head: RequestHead, version: bytes) -> None:
     if version == b"HTTP/1.0":
+        if head.section.transfer_encoding is not None:
+            raise HeadError("HTTP/1.0 has no Transfer-Encoding.", code="bad_transfer_encoding")
         head.minor_version = 0
-        head.keep_alive = False
+        head.keep_alive = head.keep_alive and b"keep-alive" in head.section.connection
     elif _VERSION.match(version):
         raise HeadError("Only HTTP/1.0 and HTTP/1.1 are spoken here.", code="http_version_not_supported", status=505)
     else:
         raise HeadError("The request line does not end in an HTTP version.")
-
-
-def _read_target(head: RequestHead, target: bytes) -> None:
-    """Origin-form is usual; absolute-form takes its authority over Host; `*` is for OPTIONS (RFC 9112, 3.2)."""
-    if head.authority is None and head.minor_version == 1:
-        raise HeadError("An HTTP/1.1 request has a Host field.", code="bad_host")
-    if not target.startswith(b"/"):
-        target = _origin_form(head, target)
-    path, mark, query = target.partition(b"?")
-    head.query = mark + query
-    if path == b"*":
-        head.path = path
-        return
-    try:
-        head.path = normalise(path)
-    except PathError as error:
-        raise HeadError(str(error), code="bad_path") from None
 
 
 def _origin_form(head: RequestHead, target: bytes) -> bytes:
@@ -174,100 +188,91 @@ def parse_authority(authority: bytes) -> bytes:
     return host.rstrip(b".") or host
 
 
-def _read_framing(head: RequestHead) -> None:
+def _read_framing(section: FieldSection) -> None:
     """RFC 9112, 6.1 and 6.3, with every repair that they allow refused."""
-    if head.transfer_encoding is None:
-        head.body = content_length(head.length_field or b"")
+    if section.transfer_encoding is None:
+        section.body = content_length(section.length_field or b"")
         return
-    if head.length_field is not None:
+    if section.length_field is not None:
         raise HeadError("Content-Length and Transfer-Encoding exclude each other.", code="ambiguous_framing")
-    if head.transfer_encoding.lower() != b"chunked":
+    if section.transfer_encoding.lower() != b"chunked":
         raise HeadError("The only transfer coding understood here is 'chunked'.", code="bad_transfer_encoding")
-    if head.minor_version == 0:
-        raise HeadError("HTTP/1.0 has no Transfer-Encoding.", code="bad_transfer_encoding")
-    head.body = CHUNKED
+    section.body = CHUNKED
 
 
-def _obey_connection(head: RequestHead, options: frozenset[bytes]) -> None:
-    """Takes off the fields that Connection names (RFC 9110, 7.6.1), and reads `close` and `keep-alive`."""
-    if b"close" in options:
-        head.keep_alive = False
-    elif head.minor_version == 0 and b"keep-alive" in options:
-        head.keep_alive = True
-    if b"upgrade" not in options:
-        head.upgrade = None
-    if not options <= _NOT_NOMINATED:
-        nominated = options - _NOT_NOMINATED
-        head.fields[:] = [line for line in head.fields if line.partition(b":")[0].lower() not in nominated]
+def _take_off_nominated(section: FieldSection) -> None:
+    """Connection names fields that are for this hop only (RFC 9110, 7.6.1)."""
+    nominated = section.connection - _NOT_NOMINATED
+    section.fields[:] = [line for line in section.fields if line.partition(b":")[0].lower() not in nominated]
 
 
-def _host(head: RequestHead, field: Field) -> None:
-    if head.authority is not None:
+def _host(section: FieldSection, field: Field) -> None:
+    if section.authority is not None:
         raise HeadError("There are two Host fields.", code="bad_host")
     if field.parsed is None:
         field.parsed = parse_authority(field.value)
-    head.authority = field.value
-    head.host = field.parsed
+    section.authority = field.value
+    section.host = field.parsed
 
 
-def _content_length(head: RequestHead, field: Field) -> None:
-    if head.length_field is not None:
+def _content_length(section: FieldSection, field: Field) -> None:
+    if section.length_field is not None:
         raise HeadError("There are two Content-Length fields.", code="bad_content_length")
-    head.length_field = field.value
+    section.length_field = field.value
 
 
-def _transfer_encoding(head: RequestHead, field: Field) -> None:
-    if head.transfer_encoding is not None:
+def _transfer_encoding(section: FieldSection, field: Field) -> None:
+    if section.transfer_encoding is not None:
         raise HeadError("There are two Transfer-Encoding fields.", code="bad_transfer_encoding")
-    head.transfer_encoding = field.value
+    section.transfer_encoding = field.value
 
 
-def _connection(head: RequestHead, field: Field) -> None:
+def _connection(section: FieldSection, field: Field) -> None:
     if field.parsed is None:
         field.parsed = frozenset(members(field.value))
-    head.connection = field.parsed if head.connection is None else head.connection | field.parsed
+    section.connection = section.connection | field.parsed if section.connection else field.parsed
 
 
-def _upgrade(head: RequestHead, field: Field) -> None:
-    head.upgrade = field.value.lower() if head.upgrade is None else head.upgrade + b"," + field.value.lower()
+def _upgrade(section: FieldSection, field: Field) -> None:
+    section.upgrade = field.value.lower() if section.upgrade is None else section.upgrade + b"," + field.value.lower()
 
 
-def _expect(head: RequestHead, field: Field) -> None:
+def _expect(section: FieldSection, field: Field) -> None:
     if field.value.lower() != b"100-continue":
         raise HeadError("The only expectation met here is '100-continue'.", code="expectation_failed", status=417)
-    head.expects_continue = head.minor_version == 1  # RFC 9110, 10.1.1: ignored in HTTP/1.0
+    section.expects_continue = True
 
 
-def _api_key(head: RequestHead, field: Field) -> None:
-    head.api_key = field.value
-    head.api_key_lines += 1
+def _api_key(section: FieldSection, field: Field) -> None:
+    section.api_key = field.value
+    section.api_key_lines += 1
 
 
-def _authorization(head: RequestHead, field: Field) -> None:
-    if head.authorization is None:
-        head.authorization = [field]
+def _authorization(section: FieldSection, field: Field) -> None:
+    if section.authorization is None:
+        section.authorization = [field]
     else:
-        head.authorization.append(field)
+        section.authorization.append(field)
 
 
-def _about_the_client(head: RequestHead, field: Field) -> None:
-    if head.forwarding is None:
-        head.forwarding = [field]
+def _about_the_client(section: FieldSection, field: Field) -> None:
+    if section.forwarding is None:
+        section.forwarding = [field]
     else:
-        head.forwarding.append(field)
+        section.forwarding.append(field)
 
 
-def _request_id(head: RequestHead, field: Field) -> None:
-    if head.request_id is None and _SANE_REQUEST_ID.match(field.value):
-        head.request_id = field.value
+def _request_id(section: FieldSection, field: Field) -> None:
+    if section.request_id is None and _SANE_REQUEST_ID.match(field.value):
+        section.request_id = field.value
 
 
-def _traceparent(head: RequestHead, field: Field) -> None:
-    if head.traceparent is None and _TRACEPARENT.match(field.value):
-        head.traceparent = field.value
+def _traceparent(section: FieldSection, field: Field) -> None:
+    if section.traceparent is None and _TRACEPARENT.match(field.value):
+        section.traceparent = field.value
 
 
-def _dropped(head: RequestHead, field: Field) -> None:
+def _dropped(section: FieldSection, field: Field) -> None:
     """Hop-by-hop fields (RFC 9110, 7.6.1), and look-alikes that some servers take for the fields above."""
 
 

@@ -154,9 +154,8 @@ class Router(Generic[T]):
             for candidate in candidates:  # sorted, so the first that matches is the best of its place
                 if best is not None and candidate.order > best.order:
                     break
-                if (candidate.methods is None or method in candidate.methods) and (
-                    candidate.hosts is None or candidate.takes_host(host)
-                ):
+                methods = candidate.methods
+                if (methods is None or method in methods) and (candidate.hosts is None or candidate.takes_host(host)):
                     best = candidate
                     break
         return best.target if best is not None else self._explain_miss(host, path)

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, cast
 from microgateway.core.circuit import Permit
 from microgateway.core.fields import Field, HeadError
 from microgateway.core.framing import BodyReader, ChunkedReader, FixedReader, Piece
-from microgateway.core.requests import CHUNKED, NO_BODY, RequestHead, read_request
+from microgateway.core.requests import CHUNKED, NO_BODY, FieldSection, RequestHead, read_request, read_section
 from microgateway.data_plane.forwarding import Forwarding
 from microgateway.data_plane.pipeline import decide
 from microgateway.data_plane.problems import BODY_TOO_LARGE, CLIENT_TIMEOUT, TOO_MANY_CONNECTIONS, bad_head
 from microgateway.data_plane.responses import CONTINUE, problem_answer
-from microgateway.data_plane.rewriting import Peer
+from microgateway.data_plane.rewriting import Peer, identify
 from microgateway.exchange import Exchange, Judgement, Problem
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ class Downstream(asyncio.Protocol):
         "_body_bytes",
         "_eof_at",
         "_forwarding",
+        "_last_section",
+        "_last_text",
         "_pending",
         "_phase",
         "_plane",
@@ -70,6 +72,8 @@ class Downstream(asyncio.Protocol):
         self._plane = plane
         # The connection's lifetime
         self._private: dict[bytes, Field] = {}
+        self._last_text = b""
+        self._last_section = FieldSection()
         self._phase = _HEAD
         self._pending = b""
         self._requests = 0
@@ -145,8 +149,7 @@ class Downstream(asyncio.Protocol):
                 continue
             self._pending = b""
             try:
-                head = self._read_head(data[:end].split(b"\r\n"), end)
-                self._begin(head, data, end + 4)
+                self._begin(self._read_head(data, end), data, end + 4)
             except HeadError as error:
                 self._refuse(bad_head(error))
 
@@ -163,18 +166,28 @@ class Downstream(asyncio.Protocol):
         elif self._requests and self.deadline > (limit := self._plane.now() + options.client_header_timeout):
             self.deadline = limit
 
-    def _read_head(self, lines: list[bytes], size: int) -> RequestHead:
+    def _read_head(self, data: bytes, end: int) -> RequestHead:
+        """The head that ends at `end`. Fields that are the same as in the connection's last request are not read again."""
+        line_end = data.find(b"\r\n")
+        if line_end > self._plane.options.max_request_line:
+            raise _line_too_long(self._plane.options.max_request_line)
+        text = data[line_end:end]
+        if text != self._last_text:
+            self._last_section = self._read_section(text)
+            self._last_text = text
+        return read_request(data[:line_end], self._last_section)
+
+    def _read_section(self, text: bytes) -> FieldSection:
+        self._last_text = b""
         options = self._plane.options
-        line = len(lines[0])
-        if line > options.max_request_line:
-            raise _line_too_long(options.max_request_line)
-        if size - line > options.max_header_bytes:
+        if len(text) > options.max_header_bytes:
             raise _head_too_large(options.max_header_bytes)
-        if len(lines) - 1 > options.max_header_fields:
-            raise HeadError(
-                f"There are more than {options.max_header_fields} header fields.", code="header_fields_too_many", status=431
-            )
-        return read_request(lines, self._plane.request_fields, self._private)
+        lines = text.split(b"\r\n")
+        del lines[0]  # the request line's end
+        if len(lines) > options.max_header_fields:
+            detail = f"There are more than {options.max_header_fields} header fields."
+            raise HeadError(detail, code="header_fields_too_many", status=431)
+        return read_section(lines, self._plane.request_fields, self._private)
 
     def _begin(self, head: RequestHead, data: bytes, position: int) -> None:
         """Judges a request, and forwards or answers it. Its body, as far as it has come, begins at `position`."""
@@ -183,19 +196,18 @@ class Downstream(asyncio.Protocol):
         self._requests += 1
         if self._requests >= plane.options.client_max_requests:
             head.keep_alive = False
-        request_id = head.request_id or b"%032x" % plane.random.getrandbits(128)
+        request_id, traceparent = identify(head.section, plane.random)
         exchange = Exchange(head.method, head.path, self.peer.ip, request_id, now, wall)
+        exchange.traceparent = traceparent
         judgement = decide(head, plane.snapshot, plane.state, now, wall)
         exchange.principal = judgement.principal
         exchange.destination = destination = judgement.destination
         outcome = judgement.outcome
         if isinstance(outcome, Permit) and destination is not None:
-            upstream = destination.upstream
-            circuit = plane.state.circuits.of(upstream.id, upstream.circuit, now)
-            forwarding = Forwarding(plane, self, head, judgement, destination, circuit, outcome, exchange)
+            forwarding = Forwarding(plane, self, head, judgement, destination, outcome, exchange)
             self._forwarding = forwarding
             self.deadline = NEVER
-            if head.body == NO_BODY:
+            if head.section.body == NO_BODY:
                 self._phase = _ANSWER
                 if position < len(data):
                     self._pending = data[position:]
@@ -207,13 +219,13 @@ class Downstream(asyncio.Protocol):
 
     def _begin_body(self, forwarding: Forwarding, head: RequestHead, data: memoryview) -> None:
         limit = self._plane.options.max_body_bytes
-        self._body = body = ChunkedReader() if head.body == CHUNKED else FixedReader(head.body)
+        self._body = body = ChunkedReader() if head.section.body == CHUNKED else FixedReader(head.section.body)
         self._body_bytes = 0
         self._phase = _BODY
-        if limit and head.body > limit:
+        if limit and head.section.body > limit:
             forwarding.client_erred(BODY_TOO_LARGE)
             return
-        if head.expects_continue and not data:
+        if head.section.expects_continue and head.minor_version == 1 and not data:
             self.write(CONTINUE)
         try:
             pieces, consumed = body.feed(data) if data else ([], 0)
@@ -259,9 +271,9 @@ class Downstream(asyncio.Protocol):
     ) -> None:
         """Answers a request that is not forwarded. A body that has come whole is skipped; one that hasn't ends the connection."""
         come = len(data) - position
-        request_done = 0 <= head.body <= come
-        if request_done and head.body < come:
-            self._pending = data[position + head.body :]
+        request_done = 0 <= head.section.body <= come
+        if request_done and head.section.body < come:
+            self._pending = data[position + head.section.body :]
         keep_alive = self.write_problem(problem, head, exchange, judgement, request_done=request_done)
         self.exchange_ended(exchange, self._plane.now(), keep_alive=keep_alive, request_done=request_done)
 
@@ -279,7 +291,7 @@ class Downstream(asyncio.Protocol):
         """Answers what never became a request, and ends the connection: where it would go on, nobody can know."""
         plane = self._plane
         now = plane.now()
-        head = RequestHead(b"")
+        head = RequestHead(b"", FieldSection())
         exchange = Exchange(b"", b"", self.peer.ip, b"%032x" % plane.random.getrandbits(128), now, plane.wall())
         self.write_problem(problem, head, exchange, None, request_done=False)
         self.exchange_ended(exchange, now, keep_alive=False, request_done=False)

@@ -8,7 +8,7 @@ answer went through whole; a problem was answered instead; the answer was cut of
 from typing import TYPE_CHECKING
 
 from microgateway.core.answers import NO_BODY, AnswerHead
-from microgateway.core.circuit import Circuit, Permit
+from microgateway.core.circuit import Permit
 from microgateway.core.framing import LAST_CHUNK, Piece, encode_chunk
 from microgateway.core.requests import CHUNKED, RequestHead
 from microgateway.data_plane.pool import Pool
@@ -43,7 +43,6 @@ class Forwarding:
     __slots__ = (
         "_answer_is_chunked",
         "_body",
-        "_circuit",
         "_client_keeps_alive",
         "_destination",
         "_downstream",
@@ -69,7 +68,6 @@ class Forwarding:
         head: RequestHead,
         judgement: Judgement,
         destination: Destination,
-        circuit: Circuit,
         permit: Permit,
         exchange: Exchange,
     ) -> None:
@@ -79,7 +77,6 @@ class Forwarding:
         self.head = head
         self._judgement = judgement
         self._destination = destination
-        self._circuit = circuit
         self._permit: Permit | None = permit
         self._exchange = exchange
         self._upstream: UpstreamConnection | None = None
@@ -155,16 +152,16 @@ class Forwarding:
 
     def _send(self, connection: "UpstreamConnection", target: Target) -> None:
         self._upstream = connection
-        head, plane, exchange = self.head, self._plane, self._exchange
+        head, exchange = self.head, self._exchange
         exchange.upstream = connection.name
-        data = upstream_head(head, self._destination, target, self._downstream.peer, exchange, plane.random)
+        data = upstream_head(head, self._destination, target, self._downstream.peer, exchange)
         connection.begin(self, data)
-        if head.body != NO_BODY:
+        if head.section.body != NO_BODY:
             body, self._body = self._body, self._body if self._replayable else []
             self._write_body(connection, body, done=self._request_done)
 
     def _write_body(self, connection: "UpstreamConnection", pieces: list[Piece], *, done: bool) -> None:
-        if self.head.body == CHUNKED:
+        if self.head.section.body == CHUNKED:
             pieces = encode_chunk(pieces)
             if done:
                 pieces.append(LAST_CHUNK)
@@ -176,7 +173,7 @@ class Forwarding:
     def interim_answered(self, answer: AnswerHead) -> None:
         """An interim answer that is for the client: passed on, unless it speaks HTTP/1.0, which has none (RFC 9110, 15.2)."""
         if self.head.minor_version == 1:
-            self._downstream.write(b"%b\r\n\r\n" % b"\r\n".join([answer.line, *answer.fields]))
+            self._downstream.write(answer.passed_on + b"\r\n")
 
     def answered_whole(self, answer: AnswerHead, body: bytes, connection: "UpstreamConnection", *, reusable: bool) -> None:
         """The whole answer came at once."""
@@ -235,10 +232,7 @@ class Forwarding:
             framing += b"Connection: close\r\n"
         elif client.minor_version == 0:
             framing += b"Connection: keep-alive\r\n"
-        lines = [answer.line]
-        lines += answer.fields
-        lines.append(b"%b%b\r\n" % (added_fields(exchange.request_id, self._judgement), framing))
-        return b"\r\n".join(lines)
+        return b"%b%b%b\r\n" % (answer.passed_on, added_fields(exchange.request_id, self._judgement), framing)
 
     # -- what goes wrong -----------------------------------------------------------------------------------------------
 
@@ -356,14 +350,14 @@ class Forwarding:
         if permit is None:
             return
         if succeeded:
-            self._circuit.succeeded(permit, now)
+            permit.circuit.succeeded(permit, now)
         else:
-            self._circuit.failed(permit, now)
+            permit.circuit.failed(permit, now)
 
     def _settle_as_abandoned(self) -> None:
         permit, self._permit = self._permit, None
         if permit is not None:
-            self._circuit.abandoned(permit)
+            permit.circuit.abandoned(permit)
 
     def _release(self, connection: "UpstreamConnection", now: float, *, reusable: bool) -> None:
         self._upstream = None

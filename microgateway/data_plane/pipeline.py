@@ -61,10 +61,10 @@ def decide(head: RequestHead, snapshot: Snapshot, state: State, now: float, wall
 
 def authenticate(head: RequestHead, keys: KeyRing, wall: float) -> Principal | Problem:
     """Whose request this is, or why that can't be believed."""
-    credential = head.api_key
+    credential = head.section.api_key
     if credential is None:
         return KEY_MISSING
-    if head.api_key_lines != 1:
+    if head.section.api_key_lines != 1:
         return KEY_REPEATED
     principal = keys.find(credential)
     if principal is None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from microgateway.data_plane.pool import Pool
 
 MOST_INTERIM_ANSWERS = 16
+LONGEST_REMEMBERED_HEAD = 2_048  # bytes
 SWITCHING_PROTOCOLS = 101
 EARLY_HINTS = 103
 
@@ -27,6 +28,9 @@ class UpstreamConnection(asyncio.Protocol):
     __slots__ = (
         "_answer",
         "_interims",
+        "_last_head",
+        "_last_text",
+        "_last_to_head",
         "_pending",
         "_plane",
         "_pool",
@@ -48,6 +52,9 @@ class UpstreamConnection(asyncio.Protocol):
         self._plane = plane
         self._pool = pool
         self._private: dict[bytes, Field] = {}
+        self._last_text = b""
+        self._last_head: AnswerHead | None = None
+        self._last_to_head = False
         # One request's lifetime
         self.forwarding: Forwarding | None = None
         self.received = False
@@ -133,14 +140,23 @@ class UpstreamConnection(asyncio.Protocol):
             self._pending = data
             return
         self._pending = b""
-        lines = data[:end].split(b"\r\n")
-        if len(lines) > options.max_header_fields + 1:
-            raise HeadError("The upstream's answer has too many header fields.")
-        answer = self._plane.answers.read(lines, self._private, to_head=forwarding.head.method == b"HEAD")
+        answer = self._examine_head(data[:end], to_head=forwarding.head.method == b"HEAD")
         if answer.status < 200:
             self._take_interim(forwarding, answer, data, end + 4)
         else:
             self._take_final(forwarding, answer, data, end + 4)
+
+    def _examine_head(self, text: bytes, *, to_head: bool) -> AnswerHead:
+        """A head that is the same as the connection's last one, as those of one second often are, is not read again."""
+        if text == self._last_text and to_head is self._last_to_head:
+            return cast(AnswerHead, self._last_head)
+        lines = text.split(b"\r\n")
+        if len(lines) > self._plane.options.max_header_fields + 1:
+            raise HeadError("The upstream's answer has too many header fields.")
+        head = self._plane.answers.read(lines, self._private, to_head=to_head)
+        if len(text) <= LONGEST_REMEMBERED_HEAD:
+            self._last_text, self._last_head, self._last_to_head = text, head, to_head
+        return head
 
     def _take_interim(self, forwarding: "Forwarding", answer: AnswerHead, data: bytes, position: int) -> None:
         """A 1xx answer: the final one is still to come (RFC 9110, 15.2)."""

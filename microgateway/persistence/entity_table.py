@@ -1,0 +1,130 @@
+"""One table of entities: a row is an entity, a column is one of its fields."""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel
+from sqlalchemy import Connection, Select, Table, delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from microgateway.errors import MicroGatewayError, NotFoundError
+from microgateway.persistence.database import Database, translated_errors
+
+E = TypeVar("E", bound=BaseModel)
+T = TypeVar("T")
+ROWS_AT_A_TIME = 2_000  # how many rows are in memory at once when all are read or written
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[E]):
+    """A part of a list, and how long the whole list is."""
+
+    items: Sequence[E]
+    total: int
+
+
+class EntityTable(Generic[E]):
+    """Reads and writes one kind of entity. Each call is a transaction of its own.
+
+    `clash` says what a refused write means: the constraints are few enough that each operation can break one only.
+    Methods raise that error, `NotFoundError`, or `DatabaseUnavailableError`.
+    """
+
+    def __init__(
+        self, database: Database, table: Table, entity: type[E], *, kind: str, clash: Callable[[E], MicroGatewayError]
+    ) -> None:
+        self._database = database
+        self._table = table
+        self._entity = entity
+        self._kind = kind
+        self._clash = clash
+        self._columns = [column for column in table.columns if column.name != "number"]
+
+    async def list(self, *, limit: int, offset: int = 0, **equal: str | None) -> Page[E]:
+        """The oldest first, those only whose columns have these values; a filter of None lets everything pass."""
+        conditions = [self._table.c[name] == value for name, value in equal.items() if value is not None]
+        page = self._select().where(*conditions).limit(limit).offset(offset)
+        count = select(func.count()).select_from(self._table).where(*conditions)
+        async with self._reading() as connection:
+            total = (await connection.execute(count)).scalar_one()
+            rows = (await connection.execute(page)).mappings().all()
+        return Page([self._entity.model_validate(dict(row)) for row in rows], total)
+
+    async def get(self, entity_id: str) -> E:
+        query = self._select().where(self._table.c.id == entity_id)
+        async with self._reading() as connection:
+            row = (await connection.execute(query)).mappings().one_or_none()
+        if row is None:
+            raise NotFoundError(self._kind, entity_id)
+        return self._entity.model_validate(dict(row))
+
+    async def add(self, entity: E) -> None:
+        async with self._writing(self._clash(entity)) as connection:
+            await connection.execute(insert(self._table), entity.model_dump())
+
+    async def add_all(self, entities: Iterable[E], connection: AsyncConnection) -> None:
+        """Many at once, within the caller's transaction."""
+        rows = (entity.model_dump() for entity in entities)
+        while some := list_of(rows, ROWS_AT_A_TIME):
+            await connection.execute(insert(self._table), some)
+
+    async def replace(self, entity_id: str, entity: E) -> None:
+        values = entity.model_dump(exclude={"id"})
+        change = update(self._table).where(self._table.c.id == entity_id).values(values)
+        async with self._writing(self._clash(entity)) as connection:
+            self._refuse_absent(entity_id, (await connection.execute(change)).rowcount)
+
+    async def delete(self, entity_id: str, *, in_use: MicroGatewayError) -> None:
+        """`in_use` is raised when others still refer to it."""
+        change = delete(self._table).where(self._table.c.id == entity_id)
+        async with self._writing(in_use) as connection:
+            self._refuse_absent(entity_id, (await connection.execute(change)).rowcount)
+
+    async def count(self) -> int:
+        async with self._reading() as connection:
+            return (await connection.execute(select(func.count()).select_from(self._table))).scalar_one()
+
+    async def fold(self, into: Callable[[Iterable[E]], T]) -> T:
+        """What `into` makes of all entities, the oldest first, of which few are in memory at a time.
+
+        `into` runs within this call; between two batches other tasks have their turn.
+        """
+        async with self._reading() as connection:
+            return await connection.run_sync(lambda sync: into(self._stream(sync)))
+
+    def _stream(self, connection: Connection) -> Iterator[E]:
+        rows = connection.execution_options(yield_per=ROWS_AT_A_TIME).execute(self._select())
+        validate = self._entity.model_validate
+        names = [column.name for column in self._columns]
+        for row in rows:
+            yield validate(dict(zip(names, row, strict=True)))
+
+    def _select(self) -> Select[Any]:
+        return select(*self._columns).order_by(self._table.c.number)
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[AsyncConnection]:
+        with translated_errors():
+            async with self._database.reading.connect() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def _writing(self, clash: MicroGatewayError) -> AsyncIterator[AsyncConnection]:
+        with translated_errors():
+            try:
+                async with self._database.writing.begin() as connection:
+                    yield connection
+            except IntegrityError as error:
+                raise clash from error
+
+    def _refuse_absent(self, entity_id: str, changed: int) -> None:
+        if not changed:
+            raise NotFoundError(self._kind, entity_id)
+
+
+def list_of(rows: Iterator[dict[str, Any]], at_most: int) -> list[dict[str, Any]]:
+    return list(islice(rows, at_most))

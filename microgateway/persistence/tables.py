@@ -1,0 +1,115 @@
+"""The tables, as the code of this version knows them. `migrations/` takes a database from any earlier version to here.
+
+Every table has a running `number` beside the public `id`: it gives lists a stable order, and routes their age, which
+decides between two that match equally well.
+"""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+from sqlalchemy.types import TypeDecorator
+
+_NAMES = {
+    "ix": "ix_%(table_name)s_%(column_0_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment. SQLite keeps no time zone, so what goes in is made UTC, and what comes out is told that it is."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+def _number() -> Column[int]:
+    # SQLite numbers rows by itself only in a column that is exactly INTEGER PRIMARY KEY
+    return Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
+
+
+metadata = MetaData(naming_convention=_NAMES)
+
+services = Table(
+    "services",
+    metadata,
+    _number(),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("name", String(128), nullable=False, unique=True),
+    Column("base_url", Text, nullable=False),
+    Column("targets", JSON, nullable=False),
+    Column("health_check_path", Text, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    Column("preserve_host", Boolean, nullable=False),
+    Column("connect_timeout_seconds", Double),
+    Column("read_timeout_seconds", Double),
+    Column("circuit_breaker", JSON, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+
+routes = Table(
+    "routes",
+    metadata,
+    _number(),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("path", Text, nullable=False),
+    Column("match", String(16), nullable=False),
+    Column("service_id", String(64), ForeignKey(services.c.id, ondelete="RESTRICT"), nullable=False),
+    Column("hosts", JSON, nullable=False),
+    Column("methods", JSON, nullable=False),
+    Column("strip_prefix", Boolean, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("timeout_seconds", Double),
+    Column("retries", Integer, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    Column("auth", String(16), nullable=False),
+    Column("forward_credentials", Boolean, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Index(None, "service_id"),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    _number(),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("name", String(128), nullable=False),
+    Column("owner", String(256), nullable=False),
+    Column("team", String(256), nullable=False),
+    Column("requests_per_minute", Integer, nullable=False),
+    Column("burst_size", Integer, nullable=False),
+    Column("expires_at", UtcDateTime),
+    Column("enabled", Boolean, nullable=False),
+    Column("key_prefix", String(32), nullable=False),
+    Column("key_hash", LargeBinary(32), nullable=False, unique=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("revoked_at", UtcDateTime),
+    Index(None, "name"),
+    Index(None, "owner"),
+    Index(None, "team"),
+)

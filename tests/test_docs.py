@@ -1,0 +1,125 @@
+"""The documentation, held to what is there: links lead somewhere, settings are told, commands name real files."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from microgateway import __version__
+from microgateway.demo import PORTS
+from microgateway.settings import Settings
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PAGES = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md"), *REPOSITORY.glob("benchmarks/**/*.md")])
+SETTINGS = {field.alias or name: field for name, field in Settings.model_fields.items()}
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+VARIABLE = re.compile(r"\b(?:MICROGATEWAY|CIRCUIT|DEFAULT|JWT|DATABASE|REDIS)_[A-Z_]*[A-Z]\b")
+NOT_SETTINGS = {"MICROGATEWAY_PYTHON"}  # read by the scripts, before there is a gateway
+
+
+def read(path: str) -> str:
+    return (REPOSITORY / path).read_text(encoding="utf-8")
+
+
+def page_name(page: Path) -> str:
+    return str(page.relative_to(REPOSITORY))
+
+
+def anchors(page: Path) -> set[str]:
+    """The names by which the headings of a page can be linked to, by GitHub's rule."""
+    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def is_broken(page: Path, link: str) -> bool:
+    path, _, anchor = link.partition("#")
+    target = (page.parent / path).resolve() if path else page
+    if not target.exists():
+        return True
+    return bool(anchor) and anchor not in anchors(target)
+
+
+class TestLinks:
+    @pytest.mark.parametrize("page", PAGES, ids=page_name)
+    def test_every_relative_link_leads_somewhere(self, page: Path) -> None:
+        links = LINK.findall(FENCE.sub("", page.read_text(encoding="utf-8")))
+        relative = [link for link in links if not re.match(r"[a-z]+:", link)]
+        assert [link for link in relative if is_broken(page, link)] == []
+
+    def test_every_page_can_be_reached_from_the_readme(self) -> None:
+        """A page that nothing links to is a page that nobody reads. A linked folder brings its pages along."""
+        seen: set[Path] = set()
+        waiting = [REPOSITORY / "README.md"]
+        while waiting:
+            page = waiting.pop()
+            if page in seen:
+                continue
+            seen.add(page)
+            for link in LINK.findall(page.read_text(encoding="utf-8")):
+                target = (page.parent / link.partition("#")[0]).resolve()
+                waiting += target.glob("*.md") if target.is_dir() else [target] if target.suffix == ".md" else []
+        assert sorted(page_name(page) for page in set(PAGES) - seen) == []
+
+
+class TestSettings:
+    @pytest.mark.parametrize("variable", SETTINGS)
+    def test_every_setting_is_told_with_its_default(self, variable: str) -> None:
+        rows = [line for line in read("docs/configuration.md").splitlines() if re.match(rf"\|\s*`{variable}`", line)]
+        assert len(rows) == 1, f"docs/configuration.md has {len(rows)} table rows that begin with `{variable}`"
+        default = SETTINGS[variable].default
+        if isinstance(default, int | float) and not isinstance(default, bool):
+            row = re.sub(r"(?<=\d)[ _,](?=\d{3}\b)", "", rows[0])  # however the thousands are set off
+            assert re.search(rf"(?<![\d.]){default:.15g}(?:\.0)?\b", row), rows[0]
+
+    @pytest.mark.parametrize("page", PAGES, ids=page_name)
+    def test_no_page_speaks_of_a_setting_that_is_not_there(self, page: Path) -> None:
+        told = set(VARIABLE.findall(page.read_text(encoding="utf-8")))
+        assert told - set(SETTINGS) - NOT_SETTINGS == set()
+
+    def test_the_readme_names_the_default_ports(self) -> None:
+        rows = re.findall(r"^\| (control|proxy) \| (\d+) \|", read("README.md"), re.MULTILINE)
+        assert {name: int(port) for name, port in rows} == {
+            "control": SETTINGS["MICROGATEWAY_PORT"].default,
+            "proxy": SETTINGS["MICROGATEWAY_PROXY_PORT"].default,
+        }
+
+
+class TestQuickstart:
+    def test_it_names_the_ports_of_the_demo(self) -> None:
+        assert f"ports {min(PORTS.values())} to {max(PORTS.values())}" in read("docs/quickstart.md")
+
+    @pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md"])
+    def test_its_commands_run_files_that_exist_and_may_be_run(self, page: str) -> None:
+        scripts = set(re.findall(r"(?<![\w/])(?:\./\w+\.sh|scripts/\w+|\.ci/\w+)", read(page)))
+        assert scripts
+        missing = [script for script in scripts if not (REPOSITORY / script).stat().st_mode & 0o100]
+        assert missing == []
+
+
+class TestChangelog:
+    def test_the_newest_changes_come_first(self) -> None:
+        versions = re.findall(r"^## \[([^\]]+)\]", read("CHANGELOG.md"), re.MULTILINE)
+        assert versions[0] == "Unreleased"
+
+    def test_a_released_version_is_the_package_s_own_or_older(self) -> None:
+        released = re.findall(r"^## \[(\d+)\.(\d+)\.(\d+)\] - \d{4}-\d{2}-\d{2}$", read("CHANGELOG.md"), re.MULTILINE)
+        current = tuple(int(part) for part in __version__.split("."))
+        assert all(tuple(int(part) for part in version) <= current for version in released)
+
+
+class TestHouse:
+    def test_the_readme_shows_the_floors_that_the_linter_holds(self) -> None:
+        """The picture and the contract, name by name; what only the linter needs is left out of the picture."""
+        contract = re.search(r"^layers = \[\n(.*?)^\]", read("pyproject.toml"), re.MULTILINE | re.DOTALL)
+        picture = re.search(r"^```\n(cli, app\n.*?)^```", read("README.md"), re.MULTILINE | re.DOTALL)
+        assert contract is not None
+        assert picture is not None
+        unseen = {"__main__", "testing", "dashboard", "settings"}
+        held = [set(re.findall(r"\w+", line)) - unseen for line in contract[1].splitlines()]
+        shown = [set(re.findall(r"\w+", line)) - {"app"} for line in picture[1].splitlines()]
+        assert [floor for floor in held if floor] == shown
+
+    def test_nothing_names_a_path_of_somebody_s_machine(self) -> None:
+        for page in PAGES:
+            assert not re.search(r"(?<![\w.])/(?:root|home|work)/", page.read_text(encoding="utf-8")), page
