@@ -1,4 +1,7 @@
-"""What an operator configures. `…Spec` is the writable part (the body of POST and PUT); the entity adds what the gateway keeps."""
+"""What an operator configures.
+
+`…Spec` is the writable part (the body of POST and PUT); the entity adds what the gateway keeps.
+"""
 
 import re
 from datetime import UTC, datetime

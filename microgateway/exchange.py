@@ -1,4 +1,7 @@
-"""What the data plane tells everybody else: the record of one request, and the answers that the gateway makes itself."""
+"""What the data plane tells everybody else:
+
+the record of one request, and the answers that the gateway makes itself.
+"""
 
 from dataclasses import dataclass
 
@@ -48,8 +51,9 @@ class Judgement:
 class Exchange:
     """One request, from its head to its end, recorded exactly once, however it ended.
 
-    `started`, `answered` (the answer's first byte) and `ended` are seconds on the monotonic clock, `timestamp` is seconds since the
-    epoch. `status` is what the client got, 499 when it left before. `attempts` counts requests sent or tried upstream.
+    `started`, `answered` (the answer's first byte) and `ended` are seconds on the monotonic clock, `timestamp` is
+    seconds since the epoch. `status` is what the client got, 499 when it left before. `attempts` counts requests sent
+    or tried upstream.
     """
 
     __slots__ = (
@@ -74,7 +78,9 @@ class Exchange:
         "upstream_status",
     )
 
-    def __init__(self, method: bytes, path: bytes, client_ip: str, request_id: bytes, started: float, timestamp: float) -> None:
+    def __init__(
+        self, method: bytes, path: bytes, client_ip: str, request_id: bytes, started: float, timestamp: float
+    ) -> None:
         self.method = method
         self.path = path
         self.client_ip = client_ip

@@ -74,7 +74,9 @@ class Settings(BaseSettings):
         if secret == DEV_SECRET:
             raise ValueError(f"JWT_SECRET is {DEV_SECRET!r}, which is for MICROGATEWAY_DEBUG=true only")
         if len(secret.encode()) < SHORTEST_JWT_SECRET:
-            raise ValueError(f"JWT_SECRET is shorter than {SHORTEST_JWT_SECRET} bytes; leave it out to have one generated")
+            raise ValueError(
+                f"JWT_SECRET is shorter than {SHORTEST_JWT_SECRET} bytes; leave it out to have one generated"
+            )
         return self
 
 

@@ -1,7 +1,7 @@
 """What the control plane tells the data plane: the configuration, compiled, immutable, swapped whole.
 
-A snapshot is made from the one before it by replacing the parts that changed, so that a change to one key among 100 000 does not
-compile 10 000 routes again. A request holds the snapshot that it began with.
+A snapshot is made from the one before it by replacing the parts that changed, so that a change to one key among 100 000
+does not compile 10 000 routes again. A request holds the snapshot that it began with.
 """
 
 import math
@@ -49,8 +49,8 @@ class Principal:
 class KeyRing:
     """Principals by the SHA-256 of their keys.
 
-    Hashing and checking the digits of a key costs more than the rest of authentication, so the credentials seen last are
-    remembered as they came, in memory only, a bounded number of them, and for as long as this key ring is in force.
+    Hashing and checking the digits of a key costs more than the rest of authentication, so the credentials seen last
+    are remembered as they came, in memory only, a bounded number of them, and for as long as this key ring is in force.
     """
 
     __slots__ = ("_by_digest", "_recent")
@@ -93,7 +93,10 @@ class KeyRing:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One address of a service: where to connect, the Host line to send, and the path in front of every request's own."""
+    """One address of a service:
+
+    where to connect, the Host line to send, and the path in front of every request's own.
+    """
 
     url: BaseUrl
     weight: int
@@ -168,7 +171,10 @@ class Snapshot:
         return self._next(keys=KeyRing({key.key_hash: Principal.of_key(key) for key in keys}))
 
     def with_table(self, services: Iterable[Service], routes: Iterable[Route], defaults: CircuitPolicy) -> "Snapshot":
-        """This one with all services and routes compiled anew. A route that is off, or has lost its service, is left out."""
+        """This one with all services and routes compiled anew.
+
+        A route that is off, or has lost its service, is left out.
+        """
         upstreams = {service.id: Upstream.of_service(service, defaults) for service in services}
         rules = [
             _rule(route, upstreams[route.service_id], age)

@@ -1,7 +1,7 @@
 """An upstream's response head: read strictly, since what it says is passed on in our name.
 
-The same rules as for requests, for the same reason: a client that reads another framing than we do takes one answer's end for the
-next one's beginning.
+The same rules as for requests, for the same reason: a client that reads another framing than we do takes one answer's
+end for the next one's beginning.
 """
 
 import re
@@ -12,7 +12,9 @@ NO_BODY = 0
 CHUNKED = -1
 UNTIL_CLOSE = -2
 
-_STATUS_LINE = re.compile(rb"HTTP/1\.(?P<minor>[01]) (?P<code>[1-9][0-9]{2})(?: (?P<reason>[\t\x20-\x7e\x80-\xff]*))?\Z")
+_STATUS_LINE = re.compile(
+    rb"HTTP/1\.(?P<minor>[01]) (?P<code>[1-9][0-9]{2})(?: (?P<reason>[\t\x20-\x7e\x80-\xff]*))?\Z"
+)
 _NOT_NOMINATED = frozenset((b"close", b"keep-alive", b"upgrade", b"via"))
 _WITHOUT_BODY = frozenset((204, 304))  # RFC 9112, 6.3: these, every 1xx, and every answer to HEAD
 MOST_STATUS_LINES = 256
@@ -33,8 +35,9 @@ class StatusLine:
 class AnswerHead:
     """What an answer says before its body. `body` is its length in bytes, NO_BODY, CHUNKED or UNTIL_CLOSE.
 
-    `length_field` is what Content-Length says, which an answer to HEAD passes on though no body follows. `passed_on` is the status line
-    and the end-to-end fields for the client, each with its line end. Once read it is not changed, so it may be remembered.
+    `length_field` is what Content-Length says, which an answer to HEAD passes on though no body follows. `passed_on` is
+    the status line and the end-to-end fields for the client, each with its line end. Once read it is not changed, so it
+    may be remembered.
     """
 
     __slots__ = (
@@ -71,7 +74,10 @@ class AnswerReader:
         self._status_lines: dict[bytes, StatusLine] = {}
 
     def read(self, lines: list[bytes], private: dict[bytes, Field], *, to_head: bool) -> AnswerHead:
-        """The head in these lines: status line first, no line ends. `to_head`: it answers a HEAD request. Raises `HeadError`."""
+        """The head in these lines:
+
+        status line first, no line ends. `to_head`: it answers a HEAD request. Raises `HeadError`.
+        """
         table = self._table
         status = self._status_lines.get(lines[0]) or self._examine_status(lines[0])
         head = AnswerHead(status)
@@ -97,7 +103,9 @@ class AnswerReader:
         match = _STATUS_LINE.match(line)
         if match is None:
             raise HeadError("The upstream's status line is not one.")
-        status = StatusLine(int(match["code"]), b"HTTP/1.1 %b %b" % (match["code"], match["reason"] or b""), int(match["minor"]))
+        status = StatusLine(
+            int(match["code"]), b"HTTP/1.1 %b %b" % (match["code"], match["reason"] or b""), int(match["minor"])
+        )
         if len(self._status_lines) >= MOST_STATUS_LINES:
             self._status_lines.clear()
         self._status_lines[line] = status

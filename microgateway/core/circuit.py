@@ -1,15 +1,16 @@
-"""The circuit breaker: trusts a service until it fails, then leaves it alone, then asks a few times before trusting it again.
+"""The circuit breaker: trusts a service until it fails, then leaves it alone, then asks a few times before trusting it
+again.
 
     CLOSED     every request passes; `failure_threshold` failures in a row → OPEN
     OPEN       nothing passes; after `recovery_timeout` seconds → HALF_OPEN, at the next request
     HALF_OPEN  at most `half_open_max_calls` probes pass, finished and in flight together;
                as many successes → CLOSED; one failure → OPEN
 
-Every change of state begins a new *generation*. A permit carries the generation that gave it, and a report from an earlier
-one changes nothing: an answer that was asked for before a trip says nothing of the service after it. A permit is given back exactly
-once, with `succeeded`, `failed` or `abandoned`; the last frees a probe's place without a verdict, so that a client that
-hangs up can't wedge the circuit. What is unsatisfactory: successes in a row forgive everything, so a service that fails every
-other request never trips here.
+Every change of state begins a new *generation*. A permit carries the generation that gave it, and a report from an
+earlier one changes nothing: an answer that was asked for before a trip says nothing of the service after it. A permit
+is given back exactly once, with `succeeded`, `failed` or `abandoned`; the last frees a probe's place without a verdict,
+so that a client that hangs up can't wedge the circuit. What is unsatisfactory: successes in a row forgive everything,
+so a service that fails every other request never trips here.
 """
 
 from dataclasses import dataclass
@@ -57,7 +58,9 @@ class Circuit:
         self.failures = 0
         self.trips = 0
         self.changed_at = now
-        self._permit = Permit(self, 0)  # the current generation's, shared by all its requests: nothing is allocated per request
+        self._permit = Permit(
+            self, 0
+        )  # the current generation's, shared by all its requests: nothing is allocated per request
         self._probes = 0
         self._successes = 0
 

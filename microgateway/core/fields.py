@@ -1,9 +1,9 @@
 """Header fields: what a line says, whether it may be said, and what each name means to a proxy.
 
-A client that stays, and a server behind us, repeat the same lines in every message. So a line is examined once and remembered, whole,
-with its verdict: the ten lines of the next request cost ten dictionary look-ups (HPACK's dynamic table rests on the same fact). What is
-remembered is bounded. A line that carries a credential is remembered by its own connection only, and goes with it; one that differs
-every time is not remembered at all.
+A client that stays, and a server behind us, repeat the same lines in every message. So a line is examined once and
+remembered, whole, with its verdict: the ten lines of the next request cost ten dictionary look-ups (HPACK's dynamic
+table rests on the same fact). What is remembered is bounded. A line that carries a credential is remembered by its own
+connection only, and goes with it; one that differs every time is not remembered at all.
 """
 
 from collections.abc import Callable, Mapping
@@ -48,8 +48,8 @@ class HeadError(MicroGatewayError):
 class Field:
     """One examined line. `line` is its normal form, `Name: value` without the line end; `name` is lower case.
 
-    `action` is what the field's name means to the message that holds it; None where it is only passed on. `parsed` is for the action:
-    what it made of the value, kept for the next message with this line.
+    `action` is what the field's name means to the message that holds it; None where it is only passed on. `parsed` is
+    for the action: what it made of the value, kept for the next message with this line.
     """
 
     __slots__ = ("action", "line", "name", "parsed", "value")
@@ -72,7 +72,8 @@ class _Name:
 
 
 class FieldTable:
-    """Lines and their verdicts. `actions` gives the meaning of the names that have one, `memory` who remembers; names in lower case.
+    """Lines and their verdicts. `actions` gives the meaning of the names that have one, `memory` who remembers; names
+    in lower case.
 
     A reader asks `remembered`, then its connection's private lines, and then calls `examine`.
     """

@@ -1,7 +1,7 @@
 """Where a body ends: by its length, by chunks, or with its connection (RFC 9112, 6 and 7.1).
 
-A reader is fed what the connection brought and answers with the pieces of payload in it, as views that copy nothing, and with the
-number of bytes that belong to the body: what stands behind them is the next message.
+A reader is fed what the connection brought and answers with the pieces of payload in it, as views that copy nothing,
+and with the number of bytes that belong to the body: what stands behind them is the next message.
 """
 
 from typing import Protocol
@@ -13,8 +13,18 @@ LONGEST_SIZE_LINE = 256  # a chunk's size and its extensions; 16 hexadecimal dig
 LONGEST_TRAILER = 8_192
 _HEX_DIGITS = frozenset(b"0123456789abcdefABCDEF")
 _FORBIDDEN_TRAILERS = frozenset(
-    (b"transfer-encoding", b"content-length", b"host", b"connection", b"trailer", b"authorization", b"x-api-key", b"te", b"upgrade")
-    + FORWARDING_FIELDS
+    (
+        b"authorization",
+        b"connection",
+        b"content-length",
+        b"host",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+        b"x-api-key",
+        *FORWARDING_FIELDS,
+    )
 )
 
 Piece = bytes | memoryview
@@ -26,7 +36,10 @@ class BodyReader(Protocol):
     done: bool
 
     def feed(self, data: Piece) -> tuple[list[Piece], int]:
-        """The payload in `data`, and how many of its bytes belong to the body. Raises `HeadError` for broken framing."""
+        """The payload in `data`, and how many of its bytes belong to the body.
+
+        Raises `HeadError` for broken framing.
+        """
         ...
 
 
@@ -61,7 +74,10 @@ class UntilCloseReader:
 
 
 class ChunkedReader:
-    """A chunked body. Size lines and trailers are bounded; every line ends in CR LF; trailers are checked and dropped."""
+    """A chunked body.
+
+    Size lines and trailers are bounded; every line ends in CR LF; trailers are checked and dropped.
+    """
 
     __slots__ = ("_line", "_remaining", "_state", "_trailer_bytes", "done")
 
@@ -128,7 +144,7 @@ def _chunk_size(line: bytes) -> int:
     digits, semicolon, extension = line.partition(b";")
     if semicolon:
         digits = digits.rstrip(b" \t")  # BWS, which a recipient must accept (RFC 9112, 7.1.1)
-        if any(octet < 0x20 and octet != 0x09 or octet == 0x7F for octet in extension):
+        if any((octet < 0x20 and octet != 0x09) or octet == 0x7F for octet in extension):
             raise _broken()
     if not 0 < len(digits) <= 16 or not _HEX_DIGITS.issuperset(digits):
         raise _broken()
@@ -137,7 +153,7 @@ def _chunk_size(line: bytes) -> int:
 
 def _check_trailer(line: bytes) -> None:
     name, colon, value = line.partition(b":")
-    if not colon or not is_token(name) or any(octet < 0x20 and octet != 0x09 or octet == 0x7F for octet in value):
+    if not colon or not is_token(name) or any((octet < 0x20 and octet != 0x09) or octet == 0x7F for octet in value):
         raise HeadError("A trailer field is malformed.", code="bad_chunk")
     if name.lower() in _FORBIDDEN_TRAILERS:
         raise HeadError("A trailer holds a field of framing, routing or authentication.", code="bad_chunk")
@@ -148,7 +164,9 @@ def _broken() -> HeadError:
 
 
 def encode_chunk(pieces: list[Piece]) -> list[Piece]:
-    """These pieces as one chunk; none of them, or only empty ones, as nothing at all (an empty chunk would end the body)."""
+    """These pieces as one chunk; none of them, or only empty ones, as nothing at all (an empty chunk would end the
+    body).
+    """
     size = sum(map(len, pieces))
     return [b"%x\r\n" % size, *pieces, b"\r\n"] if size else []
 

@@ -1,8 +1,9 @@
 """One path, one meaning: the normal form of a request path, which router, rules and upstream all see.
 
 Normalising follows RFC 3986 (6.2.2): unreserved octets are decoded, percent triplets are upper-cased, dot segments are
-removed. Two upstreams may still disagree on what is left: some decode `%2F` or `%5C` and then remove dot segments a second time,
-and some cut a segment at `;` first. A path that would change meaning there is refused rather than guessed at.
+removed. Two upstreams may still disagree on what is left: some decode `%2F` or `%5C` and then remove dot segments a
+second time, and some cut a segment at `;` first. A path that would change meaning there is refused rather than guessed
+at.
 """
 
 from microgateway.errors import MicroGatewayError

@@ -1,8 +1,9 @@
 """A request's head: read strictly, into what judgement and forwarding ask of it.
 
-Strict means: what RFC 9112 lets a server repair is refused too, because two servers in a row that repair differently are how requests
-are smuggled. `FieldTable` judges each line alone; here are the rules between lines and those of the request line. The two parts are read apart,
-because a connection that sends the same fields again, as most clients do, need not have them read again.
+Strict means: what RFC 9112 lets a server repair is refused too, because two servers in a row that repair differently
+are how requests are smuggled. `FieldTable` judges each line alone; here are the rules between lines and those of the
+request line. The two parts are read apart, because a connection that sends the same fields again, as most clients do,
+need not have them read again.
 """
 
 import re
@@ -18,11 +19,15 @@ _AUTHORITY = re.compile(
     rb"(?P<host>\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+)(?::(?P<port>[0-9]{0,5}))?\Z"
 )
 _SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=:@-]{1,128}\Z")
-_TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?\Z")  # W3C
+_TRACEPARENT = re.compile(
+    rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?\Z"
+)  # W3C
 _TARGET_MARKS = bytes(0 if octet <= 0x20 or octet >= 0x7F or octet in b'"#' else 1 for octet in range(256))
 _USUAL_METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
-# What Connection may say that names no field to take off: its own options, and fields that are not the client's to take off.
-# Framing, Host, credentials and forwarding fields are not among the lines passed on as they are, so naming them changes nothing.
+# What Connection may say that names no field to take off: its own options, and fields that are not the client's to
+# take off.
+# Framing, Host, credentials and forwarding fields are not among the lines passed on as they are, so naming them
+# changes nothing.
 _NOT_NOMINATED = frozenset((b"close", b"keep-alive", b"upgrade", b"cookie", b"via"))
 _NO_OPTIONS: frozenset[bytes] = frozenset()
 
@@ -30,9 +35,9 @@ _NO_OPTIONS: frozenset[bytes] = frozenset()
 class FieldSection:
     """What the header fields of a request say, apart from its request line.
 
-    `passed_on` are the end-to-end lines for the upstream, each with its line end. `host` is lower case, without port; `authority` is
-    Host as it came. `body` is the length in bytes, NO_BODY or CHUNKED. `forwarding` are the fields in which proxies speak of the client,
-    to be believed or not. `api_key` and `authorization` are credentials.
+    `passed_on` are the end-to-end lines for the upstream, each with its line end. `host` is lower case, without port;
+    `authority` is Host as it came. `body` is the length in bytes, NO_BODY or CHUNKED. `forwarding` are the fields in
+    which proxies speak of the client, to be believed or not. `api_key` and `authorization` are credentials.
     """
 
     __slots__ = (
@@ -76,7 +81,8 @@ class FieldSection:
 class RequestHead:
     """What a request says before its body. `path` is normalised; `query` has its question mark, or is empty.
 
-    `host` and `authority` are the section's, unless the target is a whole URL, whose authority counts then (RFC 9112, 3.2.2).
+    `host` and `authority` are the section's, unless the target is a whole URL, whose authority counts then (RFC 9112,
+    3.2.2).
     """
 
     __slots__ = ("authority", "host", "keep_alive", "method", "minor_version", "path", "query", "section")
@@ -171,7 +177,11 @@ def _origin_form(head: RequestHead, target: bytes) -> bytes:
     scheme, separator, rest = target.partition(b"://")
     if not separator or scheme.lower() not in (b"http", b"https"):
         raise HeadError("The request target is neither a path nor an http or https URL.")
-    end = min(place for mark in (b"/", b"?") if (place := rest.find(mark)) >= 0) if b"/" in rest or b"?" in rest else len(rest)
+    end = (
+        min(place for mark in (b"/", b"?") if (place := rest.find(mark)) >= 0)
+        if b"/" in rest or b"?" in rest
+        else len(rest)
+    )
     head.authority, head.host = rest[:end], parse_authority(rest[:end])
     origin = rest[end:]
     if not origin.startswith(b"/"):
@@ -284,7 +294,13 @@ FORWARDING_FIELDS = (
     b"x-forwarded-proto",
     b"x-real-ip",
 )
-_OTHER_FORWARDING_FIELDS = (b"x-forwarded", b"x-forwarded-by", b"x-forwarded-prefix", b"x-forwarded-server", b"x-client-ip")
+_OTHER_FORWARDING_FIELDS = (
+    b"x-forwarded",
+    b"x-forwarded-by",
+    b"x-forwarded-prefix",
+    b"x-forwarded-server",
+    b"x-client-ip",
+)
 _HOP_BY_HOP = (b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization", b"te", b"trailer")
 _FRAMING_FIELDS = (b"host", b"content-length", b"transfer-encoding", b"connection", b"upgrade", b"expect", b"x-api-key")
 

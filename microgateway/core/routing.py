@@ -1,7 +1,7 @@
 """Which route takes a request: by method, host and normalised path.
 
-The routes form a tree of path segments, so a look-up costs what the path is long, not what the table is long. Among all routes
-that match, one total order decides, fixed when the table is built:
+The routes form a tree of path segments, so a look-up costs what the path is long, not what the table is long. Among all
+routes that match, one total order decides, fixed when the table is built:
 
 1. the higher `priority`;
 2. the more definite host: a name, then `*.name`, then any;
@@ -30,7 +30,10 @@ class PatternError(MicroGatewayError):
 
 @dataclass(frozen=True, slots=True)
 class PathPattern:
-    """A route's path. `segments` holds a literal's bytes, or None where a `{param}` takes any segment that is not empty."""
+    """A route's path.
+
+    `segments` holds a literal's bytes, or None where a `{param}` takes any segment that is not empty.
+    """
 
     text: str
     match: MatchKind
@@ -43,7 +46,9 @@ class PathPattern:
         if not text.startswith("/"):
             raise PatternError("a path begins with a slash")
         if "?" in text or "#" in text:
-            raise PatternError("a path carries no query and no fragment; conditions on the query are fields of their own")
+            raise PatternError(
+                "a path carries no query and no fragment; conditions on the query are fields of their own"
+            )
         if text.endswith("/*"):
             text, match = text[:-1], "prefix"
         kind = match or ("exact" if "{" in text else "prefix")
@@ -92,7 +97,10 @@ class Rule(Generic[T]):
     age: int = 0
 
     def rank(self) -> tuple[int, int, tuple[int, ...], bool, int]:
-        """The total order of the module's head, as a sort key. A rule with several hosts ranks by its least definite."""
+        """The total order of the module's head, as a sort key.
+
+        A rule with several hosts ranks by its least definite.
+        """
         if not self.hosts:
             host = 2
         else:

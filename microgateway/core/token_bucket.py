@@ -1,8 +1,8 @@
 """The token bucket: `burst` tokens at most, refilled at `per_minute` / 60 a second, one token a request.
 
-Exact: the arithmetic is on integers, so that over any span of t seconds no more than per_minute·t/60 + burst requests are
-admitted, without a rounding error that adds up. A token is 60·10⁹ parts, and every nanosecond brings `per_minute` parts. A refused
-request takes nothing.
+Exact: the arithmetic is on integers, so that over any span of t seconds no more than per_minute·t/60 + burst requests
+are admitted, without a rounding error that adds up. A token is 60·10⁹ parts, and every nanosecond brings `per_minute`
+parts. A refused request takes nothing.
 """
 
 from dataclasses import dataclass

@@ -1,12 +1,12 @@
-"""One client connection: reads requests strictly and one after the other, has each judged, and writes the answers in order.
+"""One client connection: reads requests strictly and one after the other, has each judged, and writes the answers in
+order.
 
 A connection is in one of five phases, which say what arriving bytes are:
 
-    HEAD     the beginning of the next request, or nothing yet
-    BODY     the body of the request that is being forwarded
-    ANSWER   the request is whole and its answer on the way: bytes are requests to come, kept up to a bound
-    LINGER   the last answer was written before the request's end: bytes are read and dropped, so that the answer isn't lost to a reset
-    CLOSED
+    HEAD     the beginning of the next request, or nothing yet BODY     the body of the request that is being forwarded
+    ANSWER   the request is whole and its answer on the way: bytes are requests to come, kept up to a bound LINGER   the
+    last answer was written before the request's end: bytes are read and dropped, so that the answer isn't lost to a
+    reset CLOSED
 """
 
 import asyncio
@@ -106,7 +106,10 @@ class Downstream(asyncio.Protocol):
             self._forwarding.client_gone()
 
     def eof_received(self) -> bool:
-        """The client has stopped sending. Its answer may still be wanted (a half-close), or nobody is there any more."""
+        """The client has stopped sending.
+
+        Its answer may still be wanted (a half-close), or nobody is there any more.
+        """
         if self._phase is _ANSWER and self._forwarding is not None:
             self._eof_at = self._plane.now()
             return True
@@ -167,7 +170,10 @@ class Downstream(asyncio.Protocol):
             self.deadline = limit
 
     def _read_head(self, data: bytes, end: int) -> RequestHead:
-        """The head that ends at `end`. Fields that are the same as in the connection's last request are not read again."""
+        """The head that ends at `end`.
+
+        Fields that are the same as in the connection's last request are not read again.
+        """
         line_end = data.find(b"\r\n")
         if line_end > self._plane.options.max_request_line:
             raise _line_too_long(self._plane.options.max_request_line)
@@ -269,7 +275,10 @@ class Downstream(asyncio.Protocol):
     def _answer(
         self, problem: Problem, head: RequestHead, exchange: Exchange, judgement: Judgement, data: bytes, position: int
     ) -> None:
-        """Answers a request that is not forwarded. A body that has come whole is skipped; one that hasn't ends the connection."""
+        """Answers a request that is not forwarded.
+
+        A body that has come whole is skipped; one that hasn't ends the connection.
+        """
         come = len(data) - position
         request_done = 0 <= head.section.body <= come
         if request_done and head.section.body < come:
@@ -278,7 +287,13 @@ class Downstream(asyncio.Protocol):
         self.exchange_ended(exchange, self._plane.now(), keep_alive=keep_alive, request_done=request_done)
 
     def write_problem(
-        self, problem: Problem, head: RequestHead, exchange: Exchange, judgement: Judgement | None, *, request_done: bool
+        self,
+        problem: Problem,
+        head: RequestHead,
+        exchange: Exchange,
+        judgement: Judgement | None,
+        *,
+        request_done: bool,
     ) -> bool:
         """Writes the answer; says whether the connection goes on."""
         keep_alive = head.keep_alive and head.minor_version == 1 and request_done and not self._plane.draining
@@ -378,7 +393,9 @@ class Downstream(asyncio.Protocol):
 
     def _close(self) -> None:
         self._phase = _LINGER
-        self.deadline = self._plane.now() + self._plane.options.client_body_timeout  # for a client that never reads its answer
+        self.deadline = (
+            self._plane.now() + self._plane.options.client_body_timeout
+        )  # for a client that never reads its answer
         self._transport.close()
 
 

@@ -1,8 +1,9 @@
 """One request on its way to an upstream and back: attempts, deadlines, and everything given back exactly once.
 
-A `Forwarding` stands between a client connection and an upstream connection, both of which call it. It ends in exactly one of: the
-answer went through whole; a problem was answered instead; the answer was cut off; the client left. Whichever comes first,
-`_end` gives back the permit and the upstream connection and records the exchange; whatever comes later finds `ended` set.
+A `Forwarding` stands between a client connection and an upstream connection, both of which call it. It ends in exactly
+one of: the answer went through whole; a problem was answered instead; the answer was cut off; the client left.
+Whichever comes first, `_end` gives back the permit and the upstream connection and records the exchange; whatever comes
+later finds `ended` set.
 """
 
 from typing import TYPE_CHECKING
@@ -38,7 +39,10 @@ SMALL = 16_384  # bytes; up to here one copy is cheaper than a second buffer
 
 
 class Forwarding:
-    """The way of one request. `active_at`: when either side last moved, in monotonic seconds; the sweep compares it with the limits."""
+    """The way of one request.
+
+    `active_at`: when either side last moved, in monotonic seconds; the sweep compares it with the limits.
+    """
 
     __slots__ = (
         "_answer_is_chunked",
@@ -171,11 +175,13 @@ class Forwarding:
     # -- the answer ----------------------------------------------------------------------------------------------------
 
     def interim_answered(self, answer: AnswerHead) -> None:
-        """An interim answer that is for the client: passed on, unless it speaks HTTP/1.0, which has none (RFC 9110, 15.2)."""
+        """An interim answer for the client: passed on, unless it speaks HTTP/1.0, which has none (RFC 9110, 15.2)."""
         if self.head.minor_version == 1:
             self._downstream.write(answer.passed_on + b"\r\n")
 
-    def answered_whole(self, answer: AnswerHead, body: bytes, connection: "UpstreamConnection", *, reusable: bool) -> None:
+    def answered_whole(
+        self, answer: AnswerHead, body: bytes, connection: "UpstreamConnection", *, reusable: bool
+    ) -> None:
         """The whole answer came at once."""
         now = self._plane.now()
         head = self._client_head(answer, now)
@@ -237,7 +243,10 @@ class Forwarding:
     # -- what goes wrong -----------------------------------------------------------------------------------------------
 
     def upstream_lost(self, *, stale: bool) -> None:
-        """The upstream closed the connection before its answer was whole. `stale`: it may have done so before it got the request."""
+        """The upstream closed the connection before its answer was whole.
+
+        `stale`: it may have done so before it got the request.
+        """
         self._upstream = None
         if self.ended:
             return
@@ -282,7 +291,9 @@ class Forwarding:
         elif self._pool is not None:
             if quiet >= (upstream.connect_timeout or options.upstream_connect_timeout):
                 self._time_out(CONNECT_TIMEOUT, failed=True)
-        elif not self._downstream.writable or (not self._request_done and (self._upstream is None or self._upstream.writable)):
+        elif not self._downstream.writable or (
+            not self._request_done and (self._upstream is None or self._upstream.writable)
+        ):
             if quiet >= options.client_body_timeout:
                 self._time_out(CLIENT_TIMEOUT, failed=False)
         elif quiet >= (upstream.read_timeout or options.upstream_read_timeout):
@@ -314,7 +325,10 @@ class Forwarding:
         self._end(now)
 
     def _cut_off(self) -> None:
-        """The answer can't be finished, and the client must see that: its connection ends without an end to the answer."""
+        """The answer can't be finished, and the client must see that:
+
+        its connection ends without an end to the answer.
+        """
         now = self._plane.now()
         self._exchange.code = self._exchange.code or "upstream_cut_off"
         self._settle(succeeded=False, now=now)
@@ -372,4 +386,6 @@ class Forwarding:
             pool, self._pool = self._pool, None
             pool.cancel(self)
         self._body = []
-        self._downstream.exchange_ended(self._exchange, now, keep_alive=self._client_keeps_alive, request_done=self._request_done)
+        self._downstream.exchange_ended(
+            self._exchange, now, keep_alive=self._client_keeps_alive, request_done=self._request_done
+        )

@@ -1,7 +1,6 @@
 """The proxy port: accepts clients, ends what is overdue, swaps configuration, and drains at the end."""
 
 import asyncio
-import socket
 
 from microgateway.data_plane.downstream import Downstream
 from microgateway.data_plane.options import Options
@@ -19,7 +18,14 @@ class Listener:
     """One data plane on one port. Everything happens on the event loop that `start` runs on."""
 
     def __init__(
-        self, *, options: Options, snapshot: Snapshot, state: State, recorder: Recorder, now: Now | None = None, wall: Now | None = None
+        self,
+        *,
+        options: Options,
+        snapshot: Snapshot,
+        state: State,
+        recorder: Recorder,
+        now: Now | None = None,
+        wall: Now | None = None,
     ) -> None:
         clocks = {name: clock for name, clock in (("now", now), ("wall", wall)) if clock is not None}
         self._plane = Plane(options=options, snapshot=snapshot, state=state, recorder=recorder, **clocks)
@@ -61,7 +67,9 @@ class Listener:
         """Listens. Raises `StartupError` where that is not possible."""
         loop = asyncio.get_running_loop()
         try:
-            self._server = await loop.create_server(self._accept, host or None, port, backlog=BACKLOG, reuse_address=True)
+            self._server = await loop.create_server(
+                self._accept, host or None, port, backlog=BACKLOG, reuse_address=True
+            )
         except OSError as error:
             reason = error.strerror or str(error)
             raise StartupError(f"MICROGATEWAY_PROXY_PORT: can't listen on {host}:{port}: {reason}") from None
@@ -75,11 +83,15 @@ class Listener:
         if gone:
             plane.state.circuits.keep_only(snapshot.upstreams.keys())
         plane.pools.keep_only(
-            {(t.url.scheme, t.url.host, t.url.port) for upstream in snapshot.upstreams.values() for t in upstream.targets}
+            {
+                (t.url.scheme, t.url.host, t.url.port)
+                for upstream in snapshot.upstreams.values()
+                for t in upstream.targets
+            }
         )
 
-    async def drain(self, timeout: float) -> None:
-        """Stops accepting, lets what is under way finish for `timeout` seconds, then ends the rest. Runs once."""
+    async def drain(self, limit: float) -> None:
+        """Stops accepting, lets what is under way finish for `limit` seconds, then ends the rest. Runs once."""
         plane = self._plane
         plane.draining = True
         if self._server is not None:
@@ -87,7 +99,7 @@ class Listener:
         for downstream in tuple(plane.downstreams):
             downstream.drain()
         try:
-            await asyncio.wait_for(self._all_gone(), timeout)
+            await asyncio.wait_for(self._all_gone(), limit)
         except TimeoutError:
             for downstream in tuple(plane.downstreams):
                 downstream.abort()
@@ -112,5 +124,3 @@ class Listener:
         if plane.draining and not plane.downstreams:
             self._drained.set()
         self._sweeping = asyncio.get_running_loop().call_later(SWEEP_INTERVAL, self._sweep)
-
-

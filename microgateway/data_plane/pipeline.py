@@ -1,7 +1,8 @@
-"""The gateway's judgement: may this request pass, where does it go, is the service trusted. One straight line, no I/O, no clock.
+"""The gateway's judgement: may this request pass, where does it go, is the service trusted. One straight line, no I/O,
+no clock.
 
-The answers keep the order 401, 429, 404/405, 503, though the route is looked up first: a public route needs no key, and a stranger
-is told nothing about routes.
+The answers keep the order 401, 429, 404/405, 503, though the route is looked up first: a public route needs no key, and
+a stranger is told nothing about routes.
 """
 
 import math
@@ -27,7 +28,9 @@ KEY_INVALID = _unauthorized("api_key_invalid", "This API key is not known here."
 KEY_DISABLED = _unauthorized("api_key_disabled", "This API key is revoked or switched off.")
 KEY_EXPIRED = _unauthorized("api_key_expired", "This API key has expired.")
 NO_ROUTE = Problem(404, "Not Found", "route_not_found", "router", "No route takes this path.")
-SERVICE_DISABLED = Problem(503, "Service Unavailable", "service_disabled", "router", "The service behind this route is switched off.")
+SERVICE_DISABLED = Problem(
+    503, "Service Unavailable", "service_disabled", "router", "The service behind this route is switched off."
+)
 
 
 class State:
@@ -111,4 +114,6 @@ def _not_routed(miss: NotRouted) -> Problem:
 def _open_circuit(refusal: Refusal) -> Problem:
     seconds = max(1, math.ceil(refusal.retry_after))
     detail = f"The service has failed too often; it is asked again in {seconds} s."
-    return Problem(503, "Service Unavailable", "circuit_open", "circuit_breaker", detail, b"Retry-After: %d\r\n" % seconds)
+    return Problem(
+        503, "Service Unavailable", "circuit_open", "circuit_breaker", detail, b"Retry-After: %d\r\n" % seconds
+    )

@@ -68,7 +68,11 @@ class Pool:
 
         try:
             await loop.create_connection(
-                factory, self.url.host, self.url.port, ssl=self._tls, server_hostname=self.url.host if self._tls else None
+                factory,
+                self.url.host,
+                self.url.port,
+                ssl=self._tls,
+                server_hostname=self.url.host if self._tls else None,
             )
         except (OSError, ssl.SSLError) as error:
             self._not_made(made)
@@ -102,7 +106,9 @@ class Pools:
         address = (url.scheme, url.host, url.port)
         pool = self._by_address.get(address)
         if pool is None:
-            pool = self._by_address[address] = Pool(self._plane, url, self._context() if url.scheme == "https" else None)
+            pool = self._by_address[address] = Pool(
+                self._plane, url, self._context() if url.scheme == "https" else None
+            )
         return pool
 
     def __iter__(self) -> Iterator[Pool]:

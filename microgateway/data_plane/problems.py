@@ -26,10 +26,17 @@ NO_CONNECTION_LEFT = Problem(
     "The service has all the connections that it may have.",
     b"Retry-After: 1\r\n",
 )
-BODY_TOO_LARGE = Problem(413, "Content Too Large", "body_too_large", "parse", "The request's body is larger than allowed here.")
+BODY_TOO_LARGE = Problem(
+    413, "Content Too Large", "body_too_large", "parse", "The request's body is larger than allowed here."
+)
 CLIENT_TIMEOUT = Problem(408, "Request Timeout", "client_timeout", "parse", "The request did not come in time.")
 TOO_MANY_CONNECTIONS = Problem(
-    503, "Service Unavailable", "too_many_connections", "parse", "The gateway has all the connections that it may have.", b"Retry-After: 1\r\n"
+    503,
+    "Service Unavailable",
+    "too_many_connections",
+    "parse",
+    "The gateway has all the connections that it may have.",
+    b"Retry-After: 1\r\n",
 )
 
 _TITLES = {

@@ -1,11 +1,14 @@
-"""What the gateway writes to a client besides a body: the fields that it adds to every answer, and its own problem answers."""
+"""What the gateway writes to a client besides a body:
+
+the fields that it adds to every answer, and its own problem answers.
+"""
 
 import json
 
 from microgateway.core.token_bucket import NANOSECONDS
 from microgateway.exchange import Judgement, Problem
 
-VIA = b"Via: 1.1 microgateway"
+_PROBLEM_FIELDS = b"Content-Type: application/problem+json\r\nCache-Control: no-store\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -22,7 +25,9 @@ def added_fields(request_id: bytes, judgement: Judgement | None) -> bytes:
     )
 
 
-def problem_answer(problem: Problem, request_id: bytes, judgement: Judgement | None, *, keep_alive: bool, with_body: bool) -> bytes:
+def problem_answer(
+    problem: Problem, request_id: bytes, judgement: Judgement | None, *, keep_alive: bool, with_body: bool
+) -> bytes:
     """A whole answer, as RFC 9457 has it. An answer to HEAD keeps the length and leaves out the body."""
     body = json.dumps(
         {
@@ -35,11 +40,12 @@ def problem_answer(problem: Problem, request_id: bytes, judgement: Judgement | N
             "request_id": request_id.decode("ascii"),
         }
     ).encode()
-    head = b"HTTP/1.1 %d %b\r\n%b%bContent-Type: application/problem+json\r\nCache-Control: no-store\r\nContent-Length: %d\r\n%b\r\n" % (
+    head = b"HTTP/1.1 %d %b\r\n%b%b%bContent-Length: %d\r\n%b\r\n" % (
         problem.status,
         problem.title.encode(),
         added_fields(request_id, judgement),
         problem.fields,
+        _PROBLEM_FIELDS,
         len(body),
         b"" if keep_alive else b"Connection: close\r\n",
     )

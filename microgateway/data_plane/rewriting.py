@@ -16,7 +16,9 @@ class Peer:
 
     __slots__ = ("_fields", "_last_authority", "_last_lines", "_port", "_proto", "ip", "trusted")
 
-    def __init__(self, ip: str, port: int, *, secure: bool, trusted_networks: tuple[IPv4Network | IPv6Network, ...]) -> None:
+    def __init__(
+        self, ip: str, port: int, *, secure: bool, trusted_networks: tuple[IPv4Network | IPv6Network, ...]
+    ) -> None:
         self.ip = ip
         self._port = b"%d" % port
         self._proto = b"https" if secure else b"http"
@@ -62,7 +64,9 @@ def upstream_head(head: RequestHead, destination: Destination, target: Target, p
         head.query,
         b"Host: %b\r\n" % authority if destination.upstream.preserve_host else target.host_field,
         section.passed_on,
-        b"" if section.authorization is None and not destination.forward_credentials else _credentials(section, destination),
+        b""
+        if section.authorization is None and not destination.forward_credentials
+        else _credentials(section, destination),
         b"" if section.body == NO_BODY and head.method not in _METHODS_WITH_BODY else _framing(section.body),
         peer.lines_for(section.forwarding, authority),
         exchange.request_id,

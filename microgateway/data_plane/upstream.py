@@ -1,7 +1,7 @@
 """One connection to an upstream: writes requests, reads answers, one at a time.
 
-What comes is never trusted to belong to anybody but the request under way: bytes that arrive when none is, or behind the end of an
-answer, close the connection, so that they can't become the beginning of somebody else's answer.
+What comes is never trusted to belong to anybody but the request under way: bytes that arrive when none is, or behind
+the end of an answer, close the connection, so that they can't become the beginning of somebody else's answer.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from microgateway.core.answers import CHUNKED, NO_BODY, UNTIL_CLOSE, AnswerHead
 from microgateway.core.fields import Field, HeadError
-from microgateway.core.framing import BodyReader, ChunkedReader, FixedReader, Piece, UntilCloseReader
+from microgateway.core.framing import BodyReader, ChunkedReader, FixedReader, UntilCloseReader
 
 if TYPE_CHECKING:
     from microgateway.data_plane.forwarding import Forwarding
@@ -23,7 +23,10 @@ EARLY_HINTS = 103
 
 
 class UpstreamConnection(asyncio.Protocol):
-    """The protocol on an upstream's socket. `requests` counts those sent on it: a reused connection may have gone stale."""
+    """The protocol on an upstream's socket.
+
+    `requests` counts those sent on it: a reused connection may have gone stale.
+    """
 
     __slots__ = (
         "_answer",

@@ -7,13 +7,19 @@ from microgateway.core.token_bucket import NANOSECONDS, Grant, Limit, TokenBucke
 
 
 class MemoryLimiter:
-    """One token bucket per client. Bounded by the clients there are: `keep_only` drops the buckets of those that are gone."""
+    """One token bucket per client.
+
+    Bounded by the clients there are: `keep_only` drops the buckets of those that are gone.
+    """
 
     def __init__(self) -> None:
         self._buckets: dict[str, TokenBucket] = {}
 
     def take(self, client: str, limit: Limit, now: float) -> Grant:
-        """One token from the client's bucket, at `now` seconds. A changed limit takes force here; what was used stays used."""
+        """One token from the client's bucket, at `now` seconds.
+
+        A changed limit takes force here; what was used stays used.
+        """
         instant = int(now * NANOSECONDS)
         bucket = self._buckets.get(client)
         if bucket is None:
