@@ -97,7 +97,7 @@ class RouteSpec(_Spec):
         None, description="Left out: `exact` when the path has a `{param}`, otherwise `prefix` (bounded by segments)."
     )
     service_id: Annotated[str, Field(min_length=1, max_length=64)]
-    hosts: Annotated[list[str], Field(max_length=64)] = []
+    hosts: Annotated[list[Annotated[str, Field(max_length=255)]], Field(max_length=64)] = []
     methods: Annotated[list[str], Field(max_length=32)] = []
     strip_prefix: bool = Field(False, description="Take the matched path off before the request is sent on.")
     priority: Annotated[int, Field(ge=-1_000_000, le=1_000_000)] = 0
@@ -107,11 +107,20 @@ class RouteSpec(_Spec):
     auth: Literal["required", "none"] = "required"
     forward_credentials: bool = Field(False, description="Let the client's API key or token through to the service.")
 
+    @field_validator("path", mode="after")
+    @classmethod
+    def check_path(cls, path: str) -> str:
+        try:
+            PathPattern.parse(path)
+        except PatternError as error:
+            raise ValueError(str(error)) from None
+        return path
+
     @field_validator("methods", mode="after")
     @classmethod
     def check_methods(cls, methods: list[str]) -> list[str]:
         for method in methods:
-            if not METHOD.match(method):
+            if not METHOD.fullmatch(method):
                 raise ValueError(f"{method!r} is not an HTTP method")
         return list(dict.fromkeys(method.upper() for method in methods))
 
@@ -120,16 +129,13 @@ class RouteSpec(_Spec):
     def check_hosts(cls, hosts: list[str]) -> list[str]:
         lowered = [host.lower().rstrip(".") for host in hosts]
         for host in lowered:
-            if not HOST.match(host):
+            if not HOST.fullmatch(host):
                 raise ValueError(f"{host!r} is not a host name, an address or '*.' and a host name (without a port)")
         return list(dict.fromkeys(lowered))
 
     @model_validator(mode="after")
     def compile_path(self) -> Self:
-        try:
-            pattern = PathPattern.parse(self.path, self.match)
-        except PatternError as error:
-            raise ValueError(f"path: {error}") from None
+        pattern = PathPattern.parse(self.path, self.match)
         self.path, self.match = pattern.text, pattern.match
         return self
 
@@ -150,6 +156,14 @@ class ApiKeySpec(_Spec):
     burst_size: Annotated[int, Field(ge=1, le=LARGEST_RATE)] | None = None
     expires_at: AwareDatetime | None = None
     enabled: bool = True
+
+    @field_validator("expires_at", mode="after")
+    @classmethod
+    def make_utc(cls, moment: datetime | None) -> datetime | None:
+        try:
+            return None if moment is None else moment.astimezone(UTC)
+        except OverflowError:
+            raise ValueError("this date is out of range") from None
 
 
 class ApiKey(ApiKeySpec):

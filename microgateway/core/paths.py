@@ -13,7 +13,7 @@ _PLAIN = _UNRESERVED + b"!$&'()*+,;=:@/"  # RFC 3986, 3.3: pchar without the per
 _HEX = {ord(digit) for digit in "0123456789abcdefABCDEF"}
 _UNRESERVED_OCTETS = frozenset(_UNRESERVED)
 _KEPT_OCTETS = frozenset(_PLAIN)
-_MARKED = b"\0"
+_MARKED = 0  # an integer: looking for an octet is several times as quick as looking for bytes
 _MARKS = bytes(octet if octet in _KEPT_OCTETS and octet != ord(";") else 0 for octet in range(256))
 
 
@@ -23,7 +23,7 @@ class PathError(MicroGatewayError):
 
 def normalise(path: bytes) -> bytes:
     """The normal form of an absolute path (no query), or `PathError`. Normalising twice changes nothing."""
-    if path.startswith(b"/") and b"/." not in path and _MARKED not in path.translate(_MARKS):
+    if _MARKED not in path.translate(_MARKS) and path.find(b"/.") < 0 and path.startswith(b"/"):
         return path  # nothing to decode, nothing to remove: nearly every request
     return _normalise_slowly(path)
 

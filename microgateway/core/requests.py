@@ -22,6 +22,7 @@ _SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=:@-]{1,128}\Z")
 _TRACEPARENT = re.compile(
     rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?\Z"
 )  # W3C
+_BAD = 0
 _TARGET_MARKS = bytes(0 if octet <= 0x20 or octet >= 0x7F or octet in b'"#' else 1 for octet in range(256))
 _USUAL_METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
 # What Connection may say that names no field to take off: its own options, and fields that are not the client's to
@@ -136,7 +137,7 @@ def read_request(line: bytes, section: FieldSection) -> RequestHead:
         _read_version(head, version)
     elif section.authority is None:
         raise HeadError("An HTTP/1.1 request has a Host field.", code="bad_host")
-    if b"\0" in target.translate(_TARGET_MARKS):
+    if _BAD in target.translate(_TARGET_MARKS):
         raise HeadError("The request target holds a space, a quote, a fragment, a control or a non-ASCII character.")
     if not target.startswith(b"/"):
         target = _origin_form(head, target)

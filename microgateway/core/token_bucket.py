@@ -5,7 +5,7 @@ are admitted, without a rounding error that adds up. A token is 60·10⁹ parts,
 parts. A refused request takes nothing.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 NANOSECONDS = 1_000_000_000
 TOKEN = 60 * NANOSECONDS
@@ -17,11 +17,11 @@ class Limit:
 
     per_minute: int
     burst: int
+    capacity: int = field(init=False, repr=False, compare=False)
+    """The full bucket, in parts of a token."""
 
-    @property
-    def capacity(self) -> int:
-        """The full bucket, in parts of a token."""
-        return self.burst * TOKEN
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "capacity", self.burst * TOKEN)
 
 
 class Grant:
@@ -38,7 +38,7 @@ class Grant:
         self.limit = limit
         self.remaining = level // TOKEN
         self.retry_after = 0 if level >= TOKEN else -((level - TOKEN) // limit.per_minute)
-        self.reset = -((level - limit.burst * TOKEN) // limit.per_minute)
+        self.reset = -((level - limit.capacity) // limit.per_minute)
 
 
 class TokenBucket:
@@ -53,11 +53,19 @@ class TokenBucket:
 
     def take(self, now: int) -> Grant:
         """Takes one token if there is one. A clock that goes back brings no tokens, and takes none."""
-        level = self._refill(now)
-        if level < TOKEN:
-            return Grant(False, self.limit, level)
-        self.level = level = level - TOKEN
-        return Grant(True, self.limit, level)
+        limit = self.limit
+        level = self.level
+        elapsed = now - self.updated
+        if elapsed > 0:  # as in `_refill`, written out: this is every request's way
+            level += elapsed * limit.per_minute
+            if level > limit.capacity:
+                level = limit.capacity
+            self.updated = now
+        admitted = level >= TOKEN
+        if admitted:
+            level -= TOKEN
+        self.level = level
+        return Grant(admitted, limit, level)
 
     def peek(self, now: int) -> Grant:
         """What `take` would decide, with nothing taken: `remaining` is as it stands."""
@@ -74,9 +82,6 @@ class TokenBucket:
     def _refill(self, now: int) -> int:
         elapsed = now - self.updated
         if elapsed > 0:
-            limit = self.limit
-            level = self.level + elapsed * limit.per_minute
-            capacity = limit.burst * TOKEN
-            self.level = level if level < capacity else capacity
+            self.level = min(self.limit.capacity, self.level + elapsed * self.limit.per_minute)
             self.updated = now
         return self.level

@@ -1,5 +1,6 @@
 """The head that goes to the upstream: the client's, with our Host, our forwarding fields and our framing."""
 
+from binascii import hexlify
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from random import Random
 
@@ -96,6 +97,6 @@ def identify(section: FieldSection, random: Random) -> tuple[bytes, bytes]:
 
     A new trace is not sampled, and has the new request id for its own.
     """
-    digits = b"%048x" % random.getrandbits(192)  # 128 bits of trace, 64 of span
+    digits = hexlify(random.getrandbits(192).to_bytes(24, "big"))  # 128 bits of trace, 64 of span
     traceparent = section.traceparent or b"00-%b-%b-00" % (digits[:32], digits[32:])
     return section.request_id or digits[:32], traceparent

@@ -1,7 +1,7 @@
 """The database: where it is, how it is opened, and what is said when that fails.
 
-A `Database` is made without any I/O, so that what needs one can be put together before an event loop runs; `open` connects
-and migrates. Every error here becomes one line that names DATABASE_URL and never shows its password.
+A `Database` is made without any I/O, so that what needs one can be put together before an event loop runs; `open`
+connects and migrates. Every error here becomes one line that names DATABASE_URL and never shows its password.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,16 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, event, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NotSupportedError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -31,6 +40,8 @@ _DRIVERS = {
     "postgresql": "postgresql+asyncpg",
     "postgresql+asyncpg": "postgresql+asyncpg",
 }
+_MISTAKES = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
+_REFUSALS = (SQLAlchemyError, OSError, TimeoutError, TypeError, ValueError)  # TypeError: an option that no driver knows
 
 
 class DatabaseUnavailableError(MicroGatewayError):
@@ -78,11 +89,13 @@ def locate_database(configured: str | None, data_dir: Path) -> URL:
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Whatever a driver or SQLAlchemy raises while the gateway runs, as one error of ours."""
+    """What a driver raises when a database does not work, as one error of ours. Our own mistakes stay what they are."""
     try:
         yield
-    except (SQLAlchemyError, OSError, TimeoutError) as error:
-        raise DatabaseUnavailableError("The database does not answer, so nothing was changed.") from error
+    except _MISTAKES:
+        raise
+    except (DBAPIError, PoolTimeoutError, OSError, TimeoutError) as error:
+        raise DatabaseUnavailableError("The database does not answer; what is in force stays in force.") from error
 
 
 def _with_asyncpg_options(url: URL) -> URL:
@@ -97,7 +110,7 @@ def _create_engine(url: URL) -> AsyncEngine:
     is_sqlite = url.get_backend_name() == "sqlite"
     options: dict[str, Any] = {} if is_sqlite else {"pool_pre_ping": True, "connect_args": {"timeout": CONNECT_TIMEOUT}}
     try:
-        engine = create_async_engine(url, **options)
+        engine = create_async_engine(url, hide_parameters=True, **options)
     except ModuleNotFoundError as error:
         raise StartupError(
             f"DATABASE_URL asks for {url.get_backend_name()}, and its driver is not installed: pip install {error.name}"
@@ -132,7 +145,7 @@ def _startup_errors(url: URL) -> Iterator[None]:
         raise StartupError(f"{where}: {error}") from error
     except DBAPIError as error:
         raise StartupError(f"{where}: {_one_line(error.orig or error, url)}") from error
-    except (SQLAlchemyError, OSError, TimeoutError, TypeError, ValueError) as error:  # TypeError: an option no driver knows
+    except _REFUSALS as error:
         raise StartupError(f"{where}: {_one_line(error, url)}") from error
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel
-from sqlalchemy import Connection, Select, Table, delete, func, insert, select, update
+from pydantic import BaseModel, ValidationError
+from sqlalchemy import Connection, Row, Select, Table, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -27,6 +27,15 @@ class Page(Generic[E]):
     total: int
 
 
+class UnreadableRowError(MicroGatewayError):
+    """Somebody else wrote this row, or its rules have become stricter."""
+
+    def __init__(self, kind: str, entity_id: str, error: ValidationError) -> None:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        super().__init__(f"The {kind} {entity_id!r} in the database makes no sense: {field}: {first['msg']}")
+
+
 class EntityTable(Generic[E]):
     """Reads and writes one kind of entity. Each call is a transaction of its own.
 
@@ -43,6 +52,7 @@ class EntityTable(Generic[E]):
         self._kind = kind
         self._clash = clash
         self._columns = [column for column in table.columns if column.name != "number"]
+        self._names = [column.name for column in self._columns]
 
     async def list(self, *, limit: int, offset: int = 0, **equal: str | None) -> Page[E]:
         """The oldest first, those only whose columns have these values; a filter of None lets everything pass."""
@@ -51,16 +61,16 @@ class EntityTable(Generic[E]):
         count = select(func.count()).select_from(self._table).where(*conditions)
         async with self._reading() as connection:
             total = (await connection.execute(count)).scalar_one()
-            rows = (await connection.execute(page)).mappings().all()
-        return Page([self._entity.model_validate(dict(row)) for row in rows], total)
+            rows = (await connection.execute(page)).all()
+        return Page([self._of_row(row) for row in rows], total)
 
     async def get(self, entity_id: str) -> E:
         query = self._select().where(self._table.c.id == entity_id)
         async with self._reading() as connection:
-            row = (await connection.execute(query)).mappings().one_or_none()
+            row = (await connection.execute(query)).one_or_none()
         if row is None:
             raise NotFoundError(self._kind, entity_id)
-        return self._entity.model_validate(dict(row))
+        return self._of_row(row)
 
     async def add(self, entity: E) -> None:
         async with self._writing(self._clash(entity)) as connection:
@@ -69,7 +79,7 @@ class EntityTable(Generic[E]):
     async def add_all(self, entities: Iterable[E], connection: AsyncConnection) -> None:
         """Many at once, within the caller's transaction."""
         rows = (entity.model_dump() for entity in entities)
-        while some := list_of(rows, ROWS_AT_A_TIME):
+        while some := list(islice(rows, ROWS_AT_A_TIME)):
             await connection.execute(insert(self._table), some)
 
     async def replace(self, entity_id: str, entity: E) -> None:
@@ -78,7 +88,7 @@ class EntityTable(Generic[E]):
         async with self._writing(self._clash(entity)) as connection:
             self._refuse_absent(entity_id, (await connection.execute(change)).rowcount)
 
-    async def delete(self, entity_id: str, *, in_use: MicroGatewayError) -> None:
+    async def delete(self, entity_id: str, *, in_use: MicroGatewayError | None = None) -> None:
         """`in_use` is raised when others still refer to it."""
         change = delete(self._table).where(self._table.c.id == entity_id)
         async with self._writing(in_use) as connection:
@@ -98,10 +108,15 @@ class EntityTable(Generic[E]):
 
     def _stream(self, connection: Connection) -> Iterator[E]:
         rows = connection.execution_options(yield_per=ROWS_AT_A_TIME).execute(self._select())
-        validate = self._entity.model_validate
-        names = [column.name for column in self._columns]
         for row in rows:
-            yield validate(dict(zip(names, row, strict=True)))
+            yield self._of_row(row)
+
+    def _of_row(self, row: Row[Any]) -> E:
+        values = dict(zip(self._names, row, strict=True))
+        try:
+            return self._entity.model_validate(values)
+        except ValidationError as error:
+            raise UnreadableRowError(self._kind, values["id"], error) from error
 
     def _select(self) -> Select[Any]:
         return select(*self._columns).order_by(self._table.c.number)
@@ -113,18 +128,14 @@ class EntityTable(Generic[E]):
                 yield connection
 
     @asynccontextmanager
-    async def _writing(self, clash: MicroGatewayError) -> AsyncIterator[AsyncConnection]:
+    async def _writing(self, clash: MicroGatewayError | None) -> AsyncIterator[AsyncConnection]:
         with translated_errors():
             try:
                 async with self._database.writing.begin() as connection:
                     yield connection
             except IntegrityError as error:
-                raise clash from error
+                raise clash or error from error
 
     def _refuse_absent(self, entity_id: str, changed: int) -> None:
         if not changed:
             raise NotFoundError(self._kind, entity_id)
-
-
-def list_of(rows: Iterator[dict[str, Any]], at_most: int) -> list[dict[str, Any]]:
-    return list(islice(rows, at_most))

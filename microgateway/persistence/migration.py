@@ -42,4 +42,6 @@ def _refuse_newer(connection: Connection, config: Config) -> None:
     unknown = set(MigrationContext.configure(connection).get_current_heads()) - known
     if unknown:
         revision = ", ".join(sorted(unknown))
-        raise NewerDatabaseError(f"a newer MicroGateway made this database (revision {revision}); run that version or newer")
+        raise NewerDatabaseError(
+            f"a newer MicroGateway made this database (revision {revision}); run that one or newer"
+        )

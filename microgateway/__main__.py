@@ -1,0 +1,5 @@
+"""`python -m microgateway`."""
+
+from microgateway.cli import main
+
+main()

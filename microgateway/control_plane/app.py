@@ -1,0 +1,55 @@
+"""The control port's application, put together from what it is given."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+from fastapi import Depends, FastAPI
+
+from microgateway import __version__
+from microgateway.clock import Clock
+from microgateway.control_plane import circuit_breakers, health, keys, pages, routes, services
+from microgateway.control_plane.access import AdminAccess, bearer
+from microgateway.control_plane.body_limit import LARGEST_BODY, BodyLimit
+from microgateway.control_plane.configuration import Configuration
+from microgateway.control_plane.dependencies import ControlPlane
+from microgateway.control_plane.live_view import Live
+from microgateway.control_plane.problems import documented, install_problems
+from microgateway.control_plane.security_headers import SecurityHeaders
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def create_app(
+    *,
+    configuration: Configuration,
+    live: Live,
+    clock: Clock,
+    admin_token: str,
+    readiness: Callable[[], str | None],
+    lifespan: Lifespan | None = None,
+    largest_body: int = LARGEST_BODY,
+) -> FastAPI:
+    """The ASGI application. It does no I/O before `lifespan`, within which `configuration` has to be loaded.
+
+    `readiness` says why no traffic should be sent here, or None; `largest_body` is bytes.
+    """
+    app = FastAPI(
+        title="MicroGateway",
+        version=__version__,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+        redirect_slashes=False,
+    )
+    app.state.control_plane = ControlPlane(configuration, live, clock, clock.now(), readiness)
+    guarded = [Depends(bearer())]
+    for resource in (services, routes, keys, circuit_breakers):
+        app.include_router(resource.router, dependencies=guarded, responses=documented(401, 422, 503))
+    app.include_router(health.router)
+    app.include_router(pages.router)
+    install_problems(app)
+    app.add_middleware(BodyLimit, largest=largest_body)
+    app.add_middleware(AdminAccess, admin_token=admin_token)
+    app.add_middleware(SecurityHeaders)  # added last, so it is outermost
+    return app

@@ -1,0 +1,81 @@
+"""/livez, /readyz and /health: for orchestrators and load balancers, open to everybody."""
+
+import asyncio
+from typing import Literal
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel
+
+from microgateway import __version__
+from microgateway.control_plane.dependencies import ControlPlane, Here
+from microgateway.control_plane.problems import NotReadyError, documented
+from microgateway.persistence.database import DatabaseUnavailableError
+
+LONGEST_PING = 2.0  # seconds; a database that takes longer counts as away
+
+router = APIRouter(tags=["health"])
+
+
+class Liveness(BaseModel):
+    status: Literal["alive"]
+
+
+class Readiness(BaseModel):
+    status: Literal["ready"]
+
+
+class Check(BaseModel):
+    status: Literal["ok", "failed"]
+    detail: str | None = None
+
+
+class HealthAnswer(BaseModel):
+    """`degraded`: traffic flows, but nothing can be configured. `down`: no traffic should be sent here."""
+
+    status: Literal["ok", "degraded", "down"]
+    version: str
+    uptime_seconds: float
+    checks: dict[Literal["database", "proxy"], Check]
+
+
+@router.head("/livez", include_in_schema=False)
+@router.get("/livez")
+async def livez() -> Liveness:
+    """The process answers. That depends on nothing outside of it, so nothing outside can have it restarted."""
+    return Liveness(status="alive")
+
+
+@router.head("/readyz", include_in_schema=False)
+@router.get("/readyz", responses=documented(503))
+async def readyz(here: Here) -> Readiness:
+    """503 until the proxy port listens, and again as soon as the gateway is being stopped."""
+    reason = here.readiness()
+    if reason is not None:
+        raise NotReadyError(reason)
+    return Readiness(status="ready")
+
+
+@router.head("/health", include_in_schema=False)
+@router.get("/health", responses={503: {"model": HealthAnswer, "description": "`status` is `down`."}})
+async def health(here: Here, response: Response) -> HealthAnswer:
+    reason = here.readiness()
+    proxy = Check(status="ok") if reason is None else Check(status="failed", detail=reason)
+    database = await _check_database(here)
+    status: Literal["ok", "degraded", "down"] = "ok" if database.status == "ok" else "degraded"
+    if proxy.status == "failed":
+        status, response.status_code = "down", 503
+    return HealthAnswer(
+        status=status,
+        version=__version__,
+        uptime_seconds=round(here.clock.now() - here.started_at, 3),
+        checks={"database": database, "proxy": proxy},
+    )
+
+
+async def _check_database(here: ControlPlane) -> Check:
+    try:
+        async with asyncio.timeout(LONGEST_PING):
+            await here.repository.ping()
+    except (DatabaseUnavailableError, TimeoutError):
+        return Check(status="failed", detail="The database does not answer.")
+    return Check(status="ok")

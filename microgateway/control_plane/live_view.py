@@ -1,0 +1,14 @@
+"""What the control plane sees of the traffic. It looks, and resets a circuit when an operator says so; nothing more."""
+
+from dataclasses import dataclass
+
+from microgateway.observability.usage import Usage
+from microgateway.state.memory import MemoryCircuits
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """The counters and the circuits of the running data plane."""
+
+    usage: Usage
+    circuits: MemoryCircuits

@@ -1,0 +1,57 @@
+"""/api/routes: which requests go to which service."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Response
+from pydantic import model_validator
+
+from microgateway.control_plane.dependencies import EntityId, Filter, Here, Listing, WhichPart
+from microgateway.control_plane.kept_fields import without_kept_fields
+from microgateway.control_plane.problems import documented
+from microgateway.entities import Route, RouteSpec
+
+router = APIRouter(prefix="/api/routes", tags=["routes"])
+
+
+class RouteReplacement(RouteSpec):
+    """What PUT takes. A route as GET answers it may be sent back: what the gateway keeps itself is passed over."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def pass_over_kept_fields(cls, body: object) -> object:
+        return without_kept_fields(body, Route, RouteSpec)
+
+
+@router.get("")
+async def list_routes(here: Here, part: WhichPart, service_id: Filter = None) -> Listing[Route]:
+    """The oldest first: of two routes that match equally well, the older one wins."""
+    page = await here.repository.routes.list(limit=part.limit, offset=part.offset, service_id=service_id)
+    return Listing(items=list(page.items), total=page.total)
+
+
+@router.post("", status_code=201)
+async def create_route(here: Here, spec: RouteSpec, response: Response) -> Route:
+    route = await here.configuration.create_route(spec)
+    response.headers["Location"] = f"{router.prefix}/{route.id}"
+    return route
+
+
+@router.get("/{route_id}", responses=documented(404))
+async def get_route(here: Here, route_id: EntityId) -> Route:
+    return await here.repository.routes.get(route_id)
+
+
+@router.put("/{route_id}", responses=documented(404))
+async def replace_route(here: Here, route_id: EntityId, spec: RouteReplacement) -> Route:
+    return await here.configuration.replace_route(route_id, spec)
+
+
+@router.patch("/{route_id}", responses=documented(404))
+async def merge_route(here: Here, route_id: EntityId, patch: Annotated[dict[str, Any], Body()]) -> Route:
+    """A JSON merge patch (RFC 7396): what is left out stays, null brings a field's default back."""
+    return await here.configuration.merge_route(route_id, patch)
+
+
+@router.delete("/{route_id}", status_code=204, responses=documented(404))
+async def delete_route(here: Here, route_id: EntityId) -> None:
+    await here.configuration.delete_route(route_id)

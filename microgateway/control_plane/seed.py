@@ -1,0 +1,109 @@
+"""A file of services, routes and keys, to begin with: `{"services": [...], "routes": [...], "keys": [...]}`.
+
+The entries are the bodies that the API takes, except that a route names its `service` by name, and that a key may bring
+its own text as `key`.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from microgateway.control_plane.merge_patch import field_errors
+from microgateway.control_plane.mint import IssuedKey, Mint
+from microgateway.core import api_keys
+from microgateway.entities import ApiKeySpec, Route, RouteSpec, Service, ServiceSpec
+from microgateway.errors import StartupError
+
+T = TypeVar("T")
+LISTS = ("services", "routes", "keys")
+
+
+@dataclass(frozen=True, slots=True)
+class Seeded:
+    """What a seed has created. Without services and keys it has created nothing."""
+
+    services: tuple[Service, ...]
+    routes: tuple[Route, ...]
+    keys: tuple[IssuedKey, ...]
+
+
+NOTHING_SEEDED = Seeded((), (), ())
+
+
+class _EntryError(Exception):
+    """What is wrong with one entry, without saying where: its caller knows."""
+
+
+def read_seed(path: Path, mint: Mint) -> Seeded:
+    """The file's entities, made but not yet kept. Raises `StartupError` that names the file and the entry."""
+    document = _read(path)
+    with _naming(path):
+        services = _entries(document, "services", lambda entry: mint.service(ServiceSpec.model_validate(entry)))
+        ids = {service.name: service.id for service in services}
+        if len(ids) < len(services):
+            raise _EntryError("services: two of them have the same name")
+        routes = _entries(document, "routes", lambda entry: mint.route(_route_spec(entry, ids)))
+        keys = _entries(document, "keys", lambda entry: _key(entry, mint))
+        if len({issued.text for issued in keys}) < len(keys):
+            raise _EntryError("keys: two of them have the same text")
+    return Seeded(services, routes, keys)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    with _naming(path):
+        try:
+            document = json.loads(path.read_bytes())
+        except OSError as error:
+            raise _EntryError(f"can't be read: {error.strerror}") from error
+        except ValueError as error:
+            raise _EntryError(f"is not JSON: {error}") from error
+        if not isinstance(document, dict) or document.keys() - set(LISTS):
+            raise _EntryError(f"must be an object with the lists {', '.join(LISTS)}, and nothing else")
+        return document
+
+
+def _entries(document: dict[str, Any], name: str, make: Callable[[dict[str, Any]], T]) -> tuple[T, ...]:
+    entries = document.get(name, [])
+    if not isinstance(entries, list):
+        raise _EntryError(f"{name}: must be a list")
+    made = []
+    for number, entry in enumerate(entries):
+        if not isinstance(entry, dict):
+            raise _EntryError(f"{name}[{number}]: must be an object")
+        try:
+            made.append(make(entry))
+        except ValidationError as error:
+            first = field_errors(error)[0]
+            raise _EntryError(f"{name}[{number}].{first.field}: {first.message}") from None
+        except _EntryError as fault:
+            raise _EntryError(f"{name}[{number}].{fault}") from None
+    return tuple(made)
+
+
+def _route_spec(entry: dict[str, Any], ids: dict[str, str]) -> RouteSpec:
+    name = entry.get("service")
+    if not isinstance(name, str) or name not in ids:
+        raise _EntryError(f"service: this file has no service {name!r}")
+    return RouteSpec.model_validate(
+        {key: value for key, value in entry.items() if key != "service"} | {"service_id": ids[name]}
+    )
+
+
+def _key(entry: dict[str, Any], mint: Mint) -> IssuedKey:
+    text = entry.get("key")
+    if text is not None and not (isinstance(text, str) and api_keys.is_well_formed(text)):
+        raise _EntryError("key: this is not a key that a MicroGateway has made (length, prefix or check digits)")
+    return mint.key(ApiKeySpec.model_validate({name: value for name, value in entry.items() if name != "key"}), text)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except _EntryError as fault:
+        raise StartupError(f"seed file {str(path)!r}: {fault}") from fault

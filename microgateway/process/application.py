@@ -1,0 +1,63 @@
+"""What `uvicorn app:app` runs: an ASGI application whose start opens the whole gateway, and whose end drains it."""
+
+import os
+import sys
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from microgateway.errors import StartupError
+from microgateway.process.gateway import Gateway
+from microgateway.settings import read_settings
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+
+class Application:
+    """Opens a `Gateway` at the ASGI server's start-up, and hands every request to its control plane."""
+
+    def __init__(self) -> None:
+        self._gateway: Gateway | None = None
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif self._gateway is not None:
+            await self._gateway.app(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()  # lifespan.startup
+        try:
+            self._gateway = Gateway(read_settings())
+            await self._gateway.open()
+        except StartupError as error:
+            _give_up(error)
+        announce(self._gateway)
+        await send({"type": "lifespan.startup.complete"})
+        await receive()  # lifespan.shutdown
+        await self._gateway.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def announce(gateway: Gateway) -> None:
+    """Where things are, for whoever started the gateway. A new admin token is shown here and never again."""
+    settings = gateway.settings
+    print(f"Proxy port: {settings.proxy_host}:{gateway.proxy_port}", file=sys.stderr)
+    if gateway.admin_token.is_new:
+        print(f"Dashboard:  {dashboard_url(gateway)}", file=sys.stderr)
+    for issued in gateway.seeded.keys:
+        if issued.is_generated:
+            print(f"API key {issued.key.name!r}, shown this once: {issued.text}", file=sys.stderr)
+
+
+def dashboard_url(gateway: Gateway) -> str:
+    settings = gateway.settings
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host  # noqa: S104
+    return f"http://{host}:{settings.port}/#token={gateway.admin_token.text}"
+
+
+def _give_up(error: StartupError) -> None:
+    """One line and exit code 1. An ASGI server would print a traceback and choose its own code; nothing is open yet."""
+    print(f"microgateway: {error}", file=sys.stderr, flush=True)
+    os._exit(1)
