@@ -16,11 +16,12 @@ from microgateway.core.routing import PathPattern, PatternError
 METHOD = re.compile(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}$")  # RFC 9110, 5.6.2: a token
 HOST = re.compile(r"^(\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*$|^\[[0-9a-f:.]+\]$")
 LARGEST_RATE = 1_000_000_000
+LONGEST_PATH = 2_048  # characters of the normal form too: what was kept once must be readable again
 
 
 def _check_base_url(value: str) -> str:
     try:
-        return BaseUrl.parse(value).text
+        return _refuse_long(BaseUrl.parse(value).text)
     except BaseUrlError as error:
         raise ValueError(str(error)) from None
 
@@ -29,15 +30,21 @@ def _check_path(value: str) -> str:
     if "?" in value or "#" in value:
         raise ValueError("a path carries no query and no fragment")
     try:
-        return normalise(value.encode()).decode()
+        return _refuse_long(normalise(value.encode()).decode())
     except PathError as error:
         raise ValueError(str(error)) from None
 
 
+def _refuse_long(normal: str) -> str:
+    if len(normal) > LONGEST_PATH:
+        raise ValueError(f"its normal form, with percent signs, has more than {LONGEST_PATH} characters")
+    return normal
+
+
 Name = Annotated[str, Field(min_length=1, max_length=128)]
 Text = Annotated[str, Field(max_length=256)]
-Url = Annotated[str, Field(max_length=2_048), AfterValidator(_check_base_url)]
-UrlPath = Annotated[str, Field(min_length=1, max_length=2_048), AfterValidator(_check_path)]
+Url = Annotated[str, Field(max_length=LONGEST_PATH), AfterValidator(_check_base_url)]
+UrlPath = Annotated[str, Field(min_length=1, max_length=LONGEST_PATH), AfterValidator(_check_path)]
 Timeout = Annotated[float, Field(gt=0, le=86_400)]
 
 
@@ -92,7 +99,7 @@ class Service(ServiceSpec):
 class RouteSpec(_Spec):
     """Which requests go to which service. An empty list of hosts or methods means any."""
 
-    path: Annotated[str, Field(min_length=1, max_length=2_048)]
+    path: Annotated[str, Field(min_length=1, max_length=LONGEST_PATH)]
     match: Literal["prefix", "exact"] | None = Field(
         None, description="Left out: `exact` when the path has a `{param}`, otherwise `prefix` (bounded by segments)."
     )
@@ -111,7 +118,7 @@ class RouteSpec(_Spec):
     @classmethod
     def check_path(cls, path: str) -> str:
         try:
-            PathPattern.parse(path)
+            _refuse_long(PathPattern.parse(path).text)
         except PatternError as error:
             raise ValueError(str(error)) from None
         return path

@@ -6,7 +6,15 @@ end for the next one's beginning.
 
 import re
 
-from microgateway.core.fields import Field, FieldTable, HeadError, Memory, content_length, members
+from microgateway.core.fields import (
+    LONGEST_REMEMBERED,
+    Field,
+    FieldTable,
+    HeadError,
+    Memory,
+    content_length,
+    members,
+)
 
 NO_BODY = 0
 CHUNKED = -1
@@ -97,6 +105,8 @@ class AnswerReader:
         head.passed_on = b"\r\n".join([status.line, *fields, b""])
         if to_head or head.status in _WITHOUT_BODY or head.status < 200:
             head.body = NO_BODY
+        elif head.body == UNTIL_CLOSE:
+            head.keep_alive = False
         return head
 
     def _examine_status(self, line: bytes) -> StatusLine:
@@ -106,9 +116,10 @@ class AnswerReader:
         status = StatusLine(
             int(match["code"]), b"HTTP/1.1 %b %b" % (match["code"], match["reason"] or b""), int(match["minor"])
         )
-        if len(self._status_lines) >= MOST_STATUS_LINES:
-            self._status_lines.clear()
-        self._status_lines[line] = status
+        if len(line) <= LONGEST_REMEMBERED:
+            if len(self._status_lines) >= MOST_STATUS_LINES:
+                self._status_lines.clear()
+            self._status_lines[line] = status
         return status
 
 
@@ -123,8 +134,6 @@ def _read_framing(head: AnswerHead, minor_version: int) -> None:
         if head.transfer_encoding.lower() != b"chunked" or minor_version == 0:
             raise HeadError("The upstream sent a transfer coding that is not 'chunked'.")
         head.body = CHUNKED
-    else:
-        head.keep_alive = False
 
 
 def _obey_connection(head: AnswerHead, options: frozenset[bytes]) -> None:

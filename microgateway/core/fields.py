@@ -23,6 +23,7 @@ WHITESPACE = b" \t"
 MOST_REMEMBERED = 4_096
 MOST_PRIVATE = 8
 LONGEST_REMEMBERED = 256
+LARGEST_BODY = 2**63 - 1  # bytes; beyond, a signed 64-bit counter, such as the next reader may have, overflows
 
 T = TypeVar("T")
 Action = Callable[[Any, "Field"], None]
@@ -88,8 +89,8 @@ class FieldTable:
 
     def examine(self, line: bytes, private: dict[bytes, Field]) -> Field:
         """The verdict on a line that is not remembered. Raises `HeadError` for one that must not pass."""
-        text, _, rest = line.partition(b":")
-        name = self._names.get(text) or self._examine_name(text, line)
+        text, colon, rest = line.partition(b":")
+        name = (self._names.get(text) if colon else None) or self._examine_name(text, line)
         if _BAD in rest.translate(_VALUE_MARKS):
             raise HeadError("A header field's value holds a control character.")
         value = rest.strip(WHITESPACE)
@@ -130,10 +131,10 @@ def members(value: bytes) -> list[bytes]:
 
 
 def content_length(value: bytes, longest: int = 19) -> int:
-    """A Content-Length's value (RFC 9112, 6.3), up to 19 digits. Lists, signs, spaces and other digits are refused."""
-    if not value.isdigit() or len(value) > longest:
+    """A Content-Length's value (RFC 9112, 6.3), up to `LARGEST_BODY`. Lists, signs, spaces and other digits are refused."""
+    if not value.isdigit() or len(value) > longest or (length := int(value)) > LARGEST_BODY:
         raise HeadError("Content-Length is not one plain number.", code="bad_content_length")
-    return int(value)
+    return length
 
 
 def _complaint(line: bytes, name: bytes) -> str:

@@ -112,7 +112,7 @@ class ChunkedReader:
         line_end = window.find(b"\n")
         if line_end < 0:
             self._line += window
-            if len(self._line) > longest or (self._state == self._DATA_END and not b"\r\n".startswith(self._line)):
+            if len(self._line) > longest + 1 or (self._state == self._DATA_END and not b"\r\n".startswith(self._line)):
                 raise _broken()
             return position + len(window)
         line = self._line + window[: line_end + 1]

@@ -21,14 +21,15 @@ class PathError(MicroGatewayError):
     """This path has no safe normal form."""
 
 
+def is_plain(path: bytes) -> bool:
+    """Whether a path is in normal form as it stands, which nearly every request's is. Quick; False may be wrong."""
+    return _MARKED not in path.translate(_MARKS) and path.find(b"/.") < 0 and path[:1] == b"/"
+
+
 def normalise(path: bytes) -> bytes:
     """The normal form of an absolute path (no query), or `PathError`. Normalising twice changes nothing."""
-    if _MARKED not in path.translate(_MARKS) and path.find(b"/.") < 0 and path.startswith(b"/"):
-        return path  # nothing to decode, nothing to remove: nearly every request
-    return _normalise_slowly(path)
-
-
-def _normalise_slowly(path: bytes) -> bytes:
+    if is_plain(path):
+        return path
     if not path.startswith(b"/"):
         raise PathError("The path does not begin with a slash.")
     segments = _decode_unreserved(path)[1:].split(b"/")

@@ -9,7 +9,7 @@ need not have them read again.
 import re
 
 from microgateway.core.fields import Field, FieldTable, HeadError, Memory, content_length, is_token, members
-from microgateway.core.paths import PathError, normalise
+from microgateway.core.paths import PathError, is_plain, normalise
 
 NO_BODY = 0
 CHUNKED = -1
@@ -20,8 +20,8 @@ _AUTHORITY = re.compile(
 )
 _SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=:@-]{1,128}\Z")
 _TRACEPARENT = re.compile(
-    rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?\Z"
-)  # W3C
+    rb"(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[!-~]*)?\Z"
+)  # W3C; only versions after 00 may hold more
 _BAD = 0
 _TARGET_MARKS = bytes(0 if octet <= 0x20 or octet >= 0x7F or octet in b'"#' else 1 for octet in range(256))
 _USUAL_METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
@@ -137,17 +137,10 @@ def read_request(line: bytes, section: FieldSection) -> RequestHead:
         _read_version(head, version)
     elif section.authority is None:
         raise HeadError("An HTTP/1.1 request has a Host field.", code="bad_host")
-    if _BAD in target.translate(_TARGET_MARKS):
-        raise HeadError("The request target holds a space, a quote, a fragment, a control or a non-ASCII character.")
-    if not target.startswith(b"/"):
-        target = _origin_form(head, target)
-    path, mark, query = target.partition(b"?")
-    if mark:
-        head.query = mark + query
-    try:
-        head.path = normalise(path) if path != b"*" else path
-    except PathError as error:
-        raise HeadError(str(error), code="bad_path") from None
+    if is_plain(target):  # a path, and no query
+        head.path = target
+    else:
+        _read_target(head, target)
     return head
 
 
@@ -168,6 +161,20 @@ def _read_version(head: RequestHead, version: bytes) -> None:
         raise HeadError("Only HTTP/1.0 and HTTP/1.1 are spoken here.", code="http_version_not_supported", status=505)
     else:
         raise HeadError("The request line does not end in an HTTP version.")
+
+
+def _read_target(head: RequestHead, target: bytes) -> None:
+    """Origin-form with all that a target can have, absolute-form, or `*` (RFC 9112, 3.2)."""
+    if _BAD in target.translate(_TARGET_MARKS):
+        raise HeadError("The request target holds a space, a quote, a fragment, a control or a non-ASCII character.")
+    if target[:1] != b"/":
+        target = _origin_form(head, target)
+    path, mark, query = target.partition(b"?")
+    head.query = mark + query
+    try:
+        head.path = normalise(path) if path != b"*" else path
+    except PathError as error:
+        raise HeadError(str(error), code="bad_path") from None
 
 
 def _origin_form(head: RequestHead, target: bytes) -> bytes:
@@ -306,6 +313,14 @@ _HOP_BY_HOP = (b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"prox
 _FRAMING_FIELDS = (b"host", b"content-length", b"transfer-encoding", b"connection", b"upgrade", b"expect", b"x-api-key")
 
 
+def _look_alikes(name: bytes) -> list[bytes]:
+    """The same name with underscores for some or all of its hyphens: to CGI, WSGI and their kin it is the same."""
+    spellings = [name.split(b"-")[0]]
+    for part in name.split(b"-")[1:]:
+        spellings = [spelling + mark + part for spelling in spellings for mark in (b"-", b"_")]
+    return [spelling for spelling in spellings if spelling != name]
+
+
 def request_fields(api_key_field: bytes = b"x-api-key") -> FieldTable:
     """A fresh table for requests, where `api_key_field` (lower case) carries the API key."""
     actions = {
@@ -321,11 +336,12 @@ def request_fields(api_key_field: bytes = b"x-api-key") -> FieldTable:
         b"traceparent": _traceparent,
     }
     guarded = (*_FRAMING_FIELDS, *FORWARDING_FIELDS, *_OTHER_FORWARDING_FIELDS, api_key_field)
-    look_alikes = {name.replace(b"-", b"_") for name in guarded if b"-" in name}
+    look_alikes = {alike for name in guarded for alike in _look_alikes(name)}
     actions.update(dict.fromkeys(look_alikes, _dropped))
     actions.update(dict.fromkeys(_HOP_BY_HOP, _dropped))
     actions.update(dict.fromkeys(_OTHER_FORWARDING_FIELDS, _dropped))
     actions.update(dict.fromkeys(FORWARDING_FIELDS, _about_the_client))
-    memory = dict.fromkeys((api_key_field, b"authorization", b"cookie"), Memory.PRIVATE)
+    memory = dict.fromkeys((api_key_field, b"authorization", b"cookie", b"proxy-authorization"), Memory.PRIVATE)
+    memory.update(dict.fromkeys(look_alikes, Memory.NONE))  # one of them looks like a credential, too
     memory.update(dict.fromkeys((b"traceparent", b"x-request-id", b"if-none-match", b"date"), Memory.NONE))
     return FieldTable(actions, memory)

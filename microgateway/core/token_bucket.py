@@ -19,26 +19,46 @@ class Limit:
     burst: int
     capacity: int = field(init=False, repr=False, compare=False)
     """The full bucket, in parts of a token."""
+    per_second: int = field(init=False, repr=False, compare=False)
+    """What a second brings, in parts of a token."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "capacity", self.burst * TOKEN)
+        object.__setattr__(self, "per_second", self.per_minute * NANOSECONDS)
 
 
 class Grant:
     """A bucket's verdict on one request, with all that the answer's headers say of it.
 
-    `remaining`: whole tokens left. `retry_after`: nanoseconds until one request would be admitted (0 when one is now).
-    `reset`: nanoseconds until the bucket is full.
+    `level` is what is left, in parts of a token.
     """
 
-    __slots__ = ("admitted", "limit", "remaining", "reset", "retry_after")
+    __slots__ = ("admitted", "level", "limit")
 
     def __init__(self, admitted: bool, limit: Limit, level: int) -> None:
         self.admitted = admitted
         self.limit = limit
-        self.remaining = level // TOKEN
-        self.retry_after = 0 if level >= TOKEN else -((level - TOKEN) // limit.per_minute)
-        self.reset = -((level - limit.capacity) // limit.per_minute)
+        self.level = level
+
+    @property
+    def remaining(self) -> int:
+        """Whole tokens left."""
+        return self.level // TOKEN
+
+    @property
+    def retry_after(self) -> int:
+        """Nanoseconds until one request would be admitted; 0 when one is now."""
+        return max(0, -((self.level - TOKEN) // self.limit.per_minute))
+
+    @property
+    def reset(self) -> int:
+        """Nanoseconds until the bucket is full."""
+        return -((self.level - self.limit.capacity) // self.limit.per_minute)
+
+    @property
+    def reset_seconds(self) -> int:
+        """Whole seconds until the bucket is full, rounded up: whoever waits that long finds it so."""
+        return -((self.level - self.limit.capacity) // self.limit.per_second)
 
 
 class TokenBucket:

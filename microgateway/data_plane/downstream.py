@@ -217,7 +217,7 @@ class Downstream(asyncio.Protocol):
                 self._phase = _ANSWER
                 if position < len(data):
                     self._pending = data[position:]
-                forwarding.start([], done=True)
+                forwarding.start()
             else:
                 self._begin_body(forwarding, head, memoryview(data)[position:])
         elif isinstance(outcome, Problem):
@@ -242,7 +242,7 @@ class Downstream(asyncio.Protocol):
         if self._too_large():
             forwarding.client_erred(BODY_TOO_LARGE)
         else:
-            forwarding.start(pieces, done=body.done)
+            forwarding.start_with_body(pieces, done=body.done)
 
     def _read_body(self, data: bytes) -> None:
         forwarding, body = cast(Forwarding, self._forwarding), cast(BodyReader, self._body)
@@ -340,7 +340,7 @@ class Downstream(asyncio.Protocol):
         self._body = None
         exchange.ended = now
         self._plane.recorder.record(exchange)
-        if self._phase is _CLOSED or self._transport.is_closing():
+        if self._phase is _CLOSED:
             return
         if not request_done:
             self._linger(now)

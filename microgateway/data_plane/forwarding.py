@@ -96,12 +96,17 @@ class Forwarding:
 
     # -- towards the upstream ------------------------------------------------------------------------------------------
 
-    def start(self, body: list[Piece], *, done: bool) -> None:
+    def start(self) -> None:
+        """Begins with a request that has no body."""
+        self._attempt()
+
+    def start_with_body(self, pieces: list[Piece], *, done: bool) -> None:
         """Begins with what has come of the body; `done` when that is all of it."""
-        if body or not done:
-            self._body = body
-            self._request_done = done
-            self._replayable = done and sum(map(len, body)) <= LARGEST_REPLAYED_BODY
+        size = sum(map(len, pieces))
+        self._exchange.bytes_in = size
+        self._body = pieces
+        self._request_done = done
+        self._replayable = done and size <= LARGEST_REPLAYED_BODY
         self._attempt()
 
     def send_body(self, pieces: list[Piece], *, done: bool) -> None:
@@ -190,7 +195,8 @@ class Forwarding:
             self._downstream.write(body)
         self._exchange.bytes_out = len(body)
         self._settle_by_status(answer.status, now)
-        self._release(connection, now, reusable=reusable)
+        self._upstream = None
+        connection.release(now, reusable=reusable and self._request_done)
         self._end(now)
 
     def answer_began(self, answer: AnswerHead, pieces: list[Piece], *, last: bool) -> None:
@@ -215,7 +221,8 @@ class Forwarding:
     def answer_ended(self, connection: "UpstreamConnection", *, reusable: bool) -> None:
         now = self._plane.now()
         self._settle_by_status(self._exchange.status, now)
-        self._release(connection, now, reusable=reusable)
+        self._upstream = None
+        connection.release(now, reusable=reusable and self._request_done)
         self._end(now)
 
     def _client_head(self, answer: AnswerHead, now: float) -> bytes:
@@ -316,7 +323,7 @@ class Forwarding:
             return
         now = self._plane.now()
         if failed:
-            self._settle(succeeded=False, now=now)
+            self._settle_as_failed(now)
         else:
             self._settle_as_abandoned()
         self._client_keeps_alive = self._downstream.write_problem(
@@ -331,7 +338,7 @@ class Forwarding:
         """
         now = self._plane.now()
         self._exchange.code = self._exchange.code or "upstream_cut_off"
-        self._settle(succeeded=False, now=now)
+        self._settle_as_failed(now)
         self._client_keeps_alive = False
         self._downstream.cut_off()
         self._end(now)
@@ -357,25 +364,23 @@ class Forwarding:
     # -- giving back, exactly once -------------------------------------------------------------------------------------
 
     def _settle_by_status(self, status: int, now: float) -> None:
-        self._settle(succeeded=status < 500, now=now)
+        permit = self._permit
+        if permit is not None:
+            self._permit = None
+            if status < 500:
+                permit.circuit.succeeded(permit, now)
+            else:
+                permit.circuit.failed(permit, now)
 
-    def _settle(self, *, succeeded: bool, now: float) -> None:
+    def _settle_as_failed(self, now: float) -> None:
         permit, self._permit = self._permit, None
-        if permit is None:
-            return
-        if succeeded:
-            permit.circuit.succeeded(permit, now)
-        else:
+        if permit is not None:
             permit.circuit.failed(permit, now)
 
     def _settle_as_abandoned(self) -> None:
         permit, self._permit = self._permit, None
         if permit is not None:
             permit.circuit.abandoned(permit)
-
-    def _release(self, connection: "UpstreamConnection", now: float, *, reusable: bool) -> None:
-        self._upstream = None
-        connection.release(now, reusable=reusable and self._request_done)
 
     def _end(self, now: float) -> None:
         self.ended = True

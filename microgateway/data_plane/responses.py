@@ -5,7 +5,6 @@ the fields that it adds to every answer, and its own problem answers.
 
 import json
 
-from microgateway.core.token_bucket import NANOSECONDS
 from microgateway.exchange import Judgement, Problem
 
 _PROBLEM_FIELDS = b"Content-Type: application/problem+json\r\nCache-Control: no-store\r\n"
@@ -17,10 +16,10 @@ def added_fields(request_id: bytes, judgement: Judgement | None) -> bytes:
     if judgement is None or judgement.grant is None:
         return b"Via: 1.1 microgateway\r\nX-Request-Id: %b\r\n" % request_id
     grant = judgement.grant
-    remaining, reset = grant.remaining, -(-grant.reset // NANOSECONDS)
+    remaining, reset = b"%d" % grant.remaining, b"%d" % grant.reset_seconds
     return (
         b"Via: 1.1 microgateway\r\nX-Request-Id: %b\r\n%b"
-        b'RateLimit: "default";r=%d;t=%d\r\nX-RateLimit-Remaining: %d\r\nX-RateLimit-Reset: %d\r\n'
+        b'RateLimit: "default";r=%b;t=%b\r\nX-RateLimit-Remaining: %b\r\nX-RateLimit-Reset: %b\r\n'
         % (request_id, judgement.principal.policy_field, remaining, reset, remaining, reset)  # type: ignore[union-attr]
     )
 

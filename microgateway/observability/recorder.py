@@ -7,7 +7,7 @@ from microgateway.exchange import Exchange
 from microgateway.observability.usage import KeyUsage, ServiceUsage, Usage
 
 FLUSH_INTERVAL = 0.1  # seconds
-MOST_PENDING = 2_000  # exchanges; beyond, they are counted at once, so that memory stays bounded
+MOST_PENDING = 64  # exchanges: few enough to be counted, and freed, while they are still in the processor's cache
 
 Sink = Callable[[Sequence[Exchange]], None]
 

@@ -57,10 +57,14 @@ class Database:
         self.writing: AsyncEngine = self.reading.execution_options(**{WRITES: True})
 
     async def open(self) -> None:
-        """Connects, and brings the tables to this version. Raises `StartupError`."""
-        with _startup_errors(self._url):
-            async with self.writing.begin() as connection:
-                await connection.run_sync(upgrade)
+        """Connects, and brings the tables to this version. Raises `StartupError`, with nothing left open."""
+        try:
+            with _startup_errors(self._url):
+                async with self.writing.begin() as connection:
+                    await connection.run_sync(upgrade)
+        except BaseException:
+            await self.close()
+            raise
 
     async def close(self) -> None:
         await self.reading.dispose()

@@ -38,7 +38,7 @@ def assert_read_alike(conversation: Conversation) -> None:
         if request.complete
     ]
     theirs = [(request.method, request.target, request.fields, request.body) for request in read_requests(conversation.received)]
-    assert ours == theirs[: len(ours)]
+    assert ours == theirs[: len(ours)], f"h11 reads {theirs} where we read {ours}"
 
 
 def _next_request(connection: h11.Connection) -> ReadRequest | None:

@@ -61,6 +61,11 @@ class Stream:
             self._fill(self._deadline(), "any byte")
         return self._take(len(self.received) - self._taken)
 
+    def peek(self) -> None:
+        """Until something has come that nobody has asked for. Raises as reading does."""
+        if not self.pending:
+            self._fill(self._deadline(), "any byte")
+
     def read_to_end(self) -> bytes:
         """Everything until the peer closes."""
         deadline = self._deadline()
@@ -98,10 +103,11 @@ class Stream:
 
     def is_at_rest(self) -> bool:
         """Whether all that the peer ever sent was read, and its reader waits for more."""
-        if self.ended or self.sock.fileno() < 0:
-            return True
-        waiting = struct.unpack("i", fcntl.ioctl(self.sock, termios.FIONREAD, b"\0" * 4))[0]
-        return waiting == 0 and not self.busy  # in this order: bytes are taken only after `busy` was set
+        try:
+            waiting = struct.unpack("i", fcntl.ioctl(self.sock, termios.FIONREAD, b"\0" * 4))[0]
+        except (OSError, ValueError):
+            return not self.busy  # closed by its own thread: there is nothing more to come
+        return (waiting == 0 or self.ended) and not self.busy  # in this order: bytes are taken only after `busy` was set
 
     def half_close(self) -> None:
         self.sock.shutdown(socket.SHUT_WR)
@@ -141,9 +147,10 @@ class Stream:
         try:
             data = self.sock.recv(1 << 18)
         except OSError:
-            self.ended = self.was_reset = True
+            self.ended, self.was_reset, self.busy = True, True, False
             raise StreamEndedError(f"reset before {wanted}; last came {self.pending[-200:]!r}") from None
         self.received += data
         if not data:
             self.ended = True
+            self.busy = False
             raise StreamEndedError(f"closed before {wanted}; last came {self.pending[-200:]!r}")

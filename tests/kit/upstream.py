@@ -69,7 +69,9 @@ class Conversation:
             raise BadMessageError(f"not a request line: {head.start!r}")
         if len(head.all(b"host")) != 1:
             raise BadMessageError(f"not exactly one Host in {head.raw!r}")
-        self.requests.append(RecordedRequest(head, parts[0], parts[1], self.number, framing_of(head)))
+        framing = framing_of(head)
+        bodiless = not framing.chunked and not framing.length
+        self.requests.append(RecordedRequest(head, parts[0], parts[1], self.number, framing, complete=bodiless))
         self.upstream.record(self.request)
 
     def read_body(self) -> None:

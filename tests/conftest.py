@@ -1,0 +1,21 @@
+"""Fixtures for all tests."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.control_plane.control import Control, running_control
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A data folder that is not there yet."""
+    return tmp_path / "data"
+
+
+@pytest.fixture
+async def control(folder: Path) -> AsyncIterator[Control]:
+    """A control plane over a new SQLite file."""
+    async with running_control(folder) as running:
+        yield running

@@ -1,0 +1,121 @@
+"""A whole control plane for tests: a real database, the real configuration, the real application, and a client for it."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from fastapi import FastAPI
+
+from microgateway.control_plane.app import create_app
+from microgateway.control_plane.configuration import Configuration
+from microgateway.control_plane.live_view import Live
+from microgateway.core.circuit import CircuitPolicy
+from microgateway.core.token_bucket import Limit
+from microgateway.observability.usage import Usage
+from microgateway.persistence.database import Database, locate_database
+from microgateway.persistence.repository import Repository
+from microgateway.snapshot import Snapshot
+from microgateway.state.memory import MemoryCircuits
+from microgateway.testing import FakeClock
+
+TOKEN = "an admin token of a test"
+DEFAULT_LIMIT = Limit(per_minute=60, burst=10)
+DEFAULT_CIRCUIT = CircuitPolicy(failure_threshold=5, recovery_timeout=30.0, half_open_max_calls=3)
+
+
+@dataclass(slots=True)
+class Control:
+    """What runs, and what it has published so far. `not_ready` is the reason that /readyz gives."""
+
+    database: Database
+    configuration: Configuration
+    live: Live
+    clock: FakeClock
+    published: list[Snapshot]
+    not_ready: str | None = None
+    app: FastAPI = field(init=False)
+    client: httpx2.AsyncClient = field(init=False)
+
+    async def get(self, path: str, status: int = 200, **options: Any) -> Any:
+        return await self.ask("GET", path, status, **options)
+
+    async def post(self, path: str, json: object, status: int = 201) -> Any:
+        return await self.ask("POST", path, status, json=json)
+
+    async def put(self, path: str, json: object, status: int = 200) -> Any:
+        return await self.ask("PUT", path, status, json=json)
+
+    async def patch(self, path: str, json: object, status: int = 200) -> Any:
+        return await self.ask("PATCH", path, status, json=json)
+
+    async def delete(self, path: str, status: int = 204) -> Any:
+        return await self.ask("DELETE", path, status)
+
+    async def ask(self, method: str, path: str, status: int, **options: Any) -> Any:
+        """The answer's JSON; it is a problem if, and only if, the status says so."""
+        answer = await self.client.request(method, path, **options)
+        assert answer.status_code == status, answer.text
+        assert (answer.headers.get("content-type") == "application/problem+json") == (status >= 400)
+        return answer.json() if answer.content else None
+
+    async def service(self, name: str = "users", **fields: object) -> Any:
+        return await self.post("/api/services", {"name": name, "base_url": "http://127.0.0.1:9000", **fields})
+
+    async def route(self, service_id: str, path: str = "/users", **fields: object) -> Any:
+        return await self.post("/api/routes", {"path": path, "service_id": service_id, **fields})
+
+    async def key(self, name: str = "demo", **fields: object) -> Any:
+        return await self.post("/api/keys", {"name": name, **fields})
+
+
+def make_configuration(
+    database: Database, publish: Callable[[Snapshot], Awaitable[None]], clock: FakeClock | None = None
+) -> Configuration:
+    return Configuration(
+        repository=Repository(database),
+        publish=publish,
+        clock=clock or FakeClock(),
+        default_limit=DEFAULT_LIMIT,
+        circuit_defaults=DEFAULT_CIRCUIT,
+    )
+
+
+@asynccontextmanager
+async def running_control(folder: Path) -> AsyncIterator[Control]:
+    """One over the SQLite file in this folder, as after a start."""
+    published: list[Snapshot] = []
+
+    async def publish(snapshot: Snapshot) -> None:
+        published.append(snapshot)
+
+    clock, live = FakeClock(), Live(Usage(), MemoryCircuits())
+    database = Database(locate_database(None, folder))
+    await database.open()
+    configuration = make_configuration(database, publish, clock)
+    control = Control(database, configuration, live, clock, published)
+    control.app = create_app(
+        configuration=configuration,
+        live=live,
+        clock=clock,
+        admin_token=TOKEN,
+        readiness=lambda: control.not_ready,
+        largest_body=100_000,
+    )
+    control.client = client_for(control.app, TOKEN)
+    try:
+        await configuration.load()
+        async with control.client:
+            yield control
+    finally:
+        await configuration.settle()
+        await database.close()
+
+
+def client_for(app: FastAPI, token: str | None) -> httpx2.AsyncClient:
+    """A client within this event loop. An error that nobody expected is answered, as a server would."""
+    headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
+    transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
+    return httpx2.AsyncClient(transport=transport, base_url="http://control.test", headers=headers)

@@ -1,0 +1,366 @@
+"""Limits: sizes, counts and times, each with a gateway that has small ones (http.md, Limits)."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.kit.cases import AnyOf, Case, Forwarded, Refused, Seen, run
+from tests.kit.client import Client, NoAnswerError
+from tests.kit.fixtures import Pair, running_pair
+from tests.kit.messages import chunked, lines
+from tests.kit.steps import SendForever
+from tests.kit.stream import StreamEndedError, TooSlowError
+
+LINE, SECTION, FIELDS, BODY = 256, 1_024, 12, 1_000
+LATE = 3.0  # seconds by which a limit of a fraction of one must have struck
+TOO_LONG, TOO_LARGE, TOO_MUCH = frozenset((414,)), frozenset((431,)), frozenset((413,))
+
+
+@pytest.fixture(scope="module")
+def small() -> Iterator[Pair]:
+    with running_pair(
+        max_request_line=LINE, max_header_bytes=SECTION, max_header_fields=FIELDS, max_body_bytes=BODY
+    ) as pair:
+        yield pair
+
+
+@pytest.fixture(scope="module")
+def hasty() -> Iterator[Pair]:
+    with running_pair(client_header_timeout=0.4, client_body_timeout=0.4, client_idle_timeout=0.4) as pair:
+        yield pair
+
+
+def target_of(length: int) -> bytes:
+    """A target that makes the request line this long."""
+    return b"/" + b"x" * (length - len(b"GET / HTTP/1.1"))
+
+
+def line_rows() -> Iterator[Case]:
+    why = "http.md: a request line over the limit is 414; RFC 9110, 15.5.15"
+    fits = target_of(LINE)
+    yield Case(
+        name="a request line at the limit",
+        why=why,
+        sends=lines(b"GET %b HTTP/1.1" % fits, "Host: a.example"),
+        expect=Forwarded((Seen(target=fits),)),
+    )
+    for name, sends in (
+        ("one byte more", lines(b"GET %b HTTP/1.1" % target_of(LINE + 1), "Host: a.example")),
+        ("a long query", lines(b"GET /?%b HTTP/1.1" % (b"x" * LINE), "Host: a.example")),
+        ("many times more", lines(b"GET %b HTTP/1.1" % target_of(LINE * 40), "Host: a.example")),
+        ("an absolute target", lines(b"GET http://a.example%b HTTP/1.1" % target_of(LINE), "Host: a.example")),
+    ):
+        yield Case(name=f"a request line: {name}", why=why, sends=sends, expect=Refused(TOO_LONG))
+    yield Case(
+        name="a method over the limit",
+        why="RFC 9112, 3: a method longer than any that is known is 501, a line over the limit 414",
+        sends=lines(b"%b /x HTTP/1.1" % (b"X" * LINE), "Host: a.example"),
+        expect=Refused(frozenset((400, 414, 501))),
+    )
+    yield Case(
+        name="a request line without end",
+        why=why + ". It is not waited for",
+        sends=b"GET /" + b"x" * (LINE * 4),
+        expect=Refused(TOO_LONG),
+        suffix=b"",
+    )
+    yield Case(
+        name="a method without end",
+        why="a line over the limit can't become a request",
+        sends=b"X" * (LINE * 4),
+        expect=Refused(frozenset((400, 414, 501))),
+        suffix=b"",
+    )
+
+
+def section_rows() -> Iterator[Case]:
+    why = "http.md: a header section over its limit is 431 (RFC 6585, 5)"
+    host = b"Host: a.example"
+    room = SECTION - len(host) - 2 - len(b"X-A: ") - 2 - 2
+    yield Case(
+        name="a section just below the limit",
+        why=why,
+        sends=lines("GET /x HTTP/1.1", host, b"X-A: " + b"a" * (room - 2)),
+        expect=Forwarded((Seen(has=((b"x-a", b"a" * (room - 2)),)),)),
+    )
+    for name, fields in (
+        ("one large value", (b"X-A: " + b"a" * SECTION,)),
+        ("one large name", (b"X" * SECTION + b": a",)),
+        ("several large values", tuple(b"X-%d: %b" % (number, b"a" * 300) for number in range(4))),
+        ("a huge value", (b"X-A: " + b"a" * (SECTION * 30),)),
+        ("a large cookie", (b"Cookie: a=" + b"a" * SECTION,)),
+    ):
+        yield Case(name=f"a section: {name}", why=why, sends=lines("GET /x HTTP/1.1", host, *fields), expect=Refused(TOO_LARGE))
+    for name, tail in (("a value", b"X-A: "), ("a name", b"")):
+        yield Case(
+            name=f"{name} without end",
+            why=why + ". It is not waited for",
+            sends=b"GET /x HTTP/1.1\r\nHost: a.example\r\n" + tail + b"a" * (SECTION * 2),
+            expect=Refused(TOO_LARGE),
+            suffix=b"",
+        )
+    yield Case(
+        name="fields without end",
+        why=why,
+        sends=b"GET /x HTTP/1.1\r\nHost: a.example\r\n" + b"X-A: 1\r\n" * SECTION,
+        expect=Refused(TOO_LARGE),
+        suffix=b"",
+    )
+    for count in (FIELDS - 1, FIELDS):
+        sends = lines("GET /x HTTP/1.1", host, *(f"X: {number}" for number in range(count - 1)))
+        yield Case(name=f"{count} fields of {FIELDS}", why="http.md: so many fields", sends=sends, expect=Forwarded())
+    for count in (FIELDS + 1, FIELDS * 5):
+        sends = lines("GET /x HTTP/1.1", host, *(f"X: {number}" for number in range(count - 1)))
+        yield Case(name=f"{count} fields of {FIELDS}", why="http.md: 431", sends=sends, expect=Refused(TOO_LARGE))
+
+
+def body_rows() -> Iterator[Case]:
+    why = "http.md: a body over the limit is 413 (RFC 9110, 15.5.14)"
+    head = ("POST /x HTTP/1.1", "Host: a.example")
+    full = b"b" * BODY
+    for name, fields, body in (
+        ("by length, at the limit", f"Content-Length: {BODY}", full),
+        ("in a chunk, at the limit", "Transfer-Encoding: chunked", chunked(full)),
+        ("in many chunks, at the limit", "Transfer-Encoding: chunked", chunked(*[b"b"] * BODY)),
+    ):
+        expect = Forwarded((Seen(method=b"POST", body=full),))
+        yield Case(name=f"a body {name}", why=why, sends=lines(*head, fields) + body, expect=expect)
+    for length in (BODY + 1, BODY * 50, 10**12):
+        sends = lines(*head, f"Content-Length: {length}")
+        yield Case(name=f"a body of {length}", why=why, sends=sends + b"b" * 10, expect=Refused(TOO_MUCH))
+        yield Case(name=f"a body of {length}, not begun", why=why, sends=sends, expect=Refused(TOO_MUCH), suffix=b"")
+        expecting = lines(*head, f"Content-Length: {length}", "Expect: 100-continue")
+        yield Case(
+            name=f"a body of {length}, announced",
+            why=why + "; RFC 9110, 10.1.1: the final answer takes the place of 100",
+            sends=expecting,
+            expect=Refused(TOO_MUCH),
+            suffix=b"",
+        )
+    over = Refused(TOO_MUCH, incomplete=True, closes=False)
+    for name, body in (
+        ("one chunk", chunked(full + b"b")),
+        ("two chunks", chunked(full, b"b")),
+        ("many chunks", chunked(*[b"bb"] * BODY)),
+        ("a chunk of a terabyte", b"ffffffffff\r\n" + b"b" * 2_000),
+    ):
+        yield Case(name=f"too much in {name}", why=why, sends=lines(*head, "Transfer-Encoding: chunked") + body, expect=over)
+    long_extension = b"1;" + b"e" * 20_000 + b"\r\nb\r\n0\r\n\r\n"
+    flood = b"".join(b"1;%b\r\nb\r\n" % (b"e" * 200) for _ in range(BODY)) + b"0\r\n\r\n"
+    trailers = chunked(b"b", trailers=b"X-Trailer: a\r\n" * 20_000)
+    for name, body in (("an extension without bound", long_extension), ("trailers without bound", trailers)):
+        yield Case(
+            name=name,
+            why="RFC 9112, 7.1.1: a recipient ought to limit extensions; http.md: bounded",
+            sends=lines(*head, "Transfer-Encoding: chunked") + body,
+            expect=Refused(frozenset((400, 413, 431)), incomplete=True),
+            suffix=b"",
+        )
+    yield Case(
+        name="a thousand chunks with extensions of 200 bytes",
+        why="RFC 9112, 7.1.1; each is in bounds. h2o, Go and hyper count them against the body; others take them",
+        sends=lines(*head, "Transfer-Encoding: chunked") + flood,
+        expect=AnyOf((Forwarded((Seen(method=b"POST", body=full),)), Refused(frozenset((400, 413)), incomplete=True))),
+    )
+
+
+@pytest.mark.parametrize("case", [*line_rows(), *section_rows(), *body_rows()], ids=str)
+def test_size(small: Pair, case: Case) -> None:
+    run(case, small.gateway, small.upstream)
+
+
+@pytest.mark.parametrize("case", [*line_rows(), *section_rows()], ids=str)
+def test_size_byte_by_byte(small: Pair, case: Case) -> None:
+    if len(case.sends) < 3_000:
+        run(case, small.gateway, small.upstream, "byte by byte")
+
+
+# -- times -----------------------------------------------------------------------------------------------------------------
+
+
+def drip(client: Client, data: bytes, *, every: float, at_most: float) -> float:
+    """Sends byte after byte until the gateway hangs up. Answers after how many seconds."""
+    began = time.monotonic()
+    for octet in data:
+        waited = time.monotonic() - began
+        if waited > at_most:
+            raise AssertionError(f"still open after {waited:.1f} s")
+        try:
+            client.stream.send(b"%c" % octet)
+        except StreamEndedError:
+            break
+        if _ended_within(client, every):
+            break
+    return time.monotonic() - began
+
+
+def _ended_within(client: Client, seconds: float) -> bool:
+    patience, client.stream.patience = client.stream.patience, seconds
+    try:
+        client.stream.peek()
+    except TooSlowError:
+        return False
+    except StreamEndedError:
+        return True
+    finally:
+        client.stream.patience = patience
+    return True  # it says something: the answer to a request that came too slowly
+
+
+def assert_timed_out(client: Client) -> None:
+    """A 408, or nothing: either way the connection is closed, and nobody takes it for an answer of the upstream."""
+    try:
+        answer = client.read_answer()
+    except NoAnswerError:
+        return
+    assert answer.status == 408, answer
+    answer.problem()
+    client.assert_closed()
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        b"G",
+        b"GET /x HTTP/1.1",
+        b"GET /x HTTP/1.1\r\n",
+        b"GET /x HTTP/1.1\r\nHost: a.example",
+        b"GET /x HTTP/1.1\r\nHost: a.example\r\n",
+        b"GET /x HTTP/1.1\r\nHost: a.example\r\n\r",
+        b"\r",
+        b"\r\n",
+    ],
+)
+def test_a_head_that_stops(hasty: Pair, part: bytes) -> None:
+    """http.md: a slow header section is cut off; a client that waits for nothing costs a connection."""
+    known = len(hasty.upstream.requests)
+    with hasty.gateway.connect(patience=LATE) as client:
+        client.send(part)
+        assert_timed_out(client)
+    assert len(hasty.upstream.requests) == known
+
+
+def test_a_head_that_drips(hasty: Pair) -> None:
+    """The time runs from the first byte, not from the last: a byte now and then must not hold a connection."""
+    with hasty.gateway.connect(patience=LATE) as client:
+        drip(client, lines("GET /x HTTP/1.1", "Host: a.example", "X: " + "a" * 200), every=0.05, at_most=LATE)
+        assert_timed_out(client)
+
+
+def test_a_second_head_that_drips(hasty: Pair) -> None:
+    with hasty.gateway.connect(patience=LATE) as client:
+        assert client.ask(lines("GET /x HTTP/1.1", "Host: a.example")).status == 200
+        drip(client, lines("GET /y HTTP/1.1", "Host: a.example", "X: " + "a" * 200), every=0.05, at_most=LATE)
+        assert_timed_out(client)
+
+
+def test_empty_lines_that_drip(hasty: Pair) -> None:
+    """Empty lines in front of a request are skipped, but they are no way to hold a connection."""
+    with hasty.gateway.connect(patience=LATE) as client:
+        drip(client, b"\r\n" * 200, every=0.05, at_most=LATE)
+        assert_timed_out(client)
+
+
+def test_a_connection_that_says_nothing(hasty: Pair) -> None:
+    with hasty.gateway.connect(patience=LATE) as client:
+        assert_timed_out(client)
+
+
+def test_a_connection_that_is_kept_and_says_nothing(hasty: Pair) -> None:
+    """http.md: idle keep-alive is cut off. Nothing is said: the client may be sending a request (RFC 9112, 9.5)."""
+    with hasty.gateway.connect(patience=LATE) as client:
+        assert client.ask(lines("GET /x HTTP/1.1", "Host: a.example")).status == 200
+        client.assert_closed()
+
+
+@pytest.mark.parametrize(
+    ("field", "body"),
+    [
+        ("Content-Length: 100", b""),
+        ("Content-Length: 100", b"hello"),
+        ("Transfer-Encoding: chunked", b""),
+        ("Transfer-Encoding: chunked", b"5"),
+        ("Transfer-Encoding: chunked", b"5\r\nhe"),
+        ("Transfer-Encoding: chunked", b"5\r\nhello\r\n"),
+        ("Transfer-Encoding: chunked", b"5\r\nhello\r\n0\r\n"),
+        ("Transfer-Encoding: chunked", b"5\r\nhello\r\n0\r\nX-Trailer: 1\r\n"),
+    ],
+)
+def test_a_body_that_stops(hasty: Pair, field: str, body: bytes) -> None:
+    """408 (RFC 9110, 15.5.9), and the upstream sees that there is no more to come."""
+    known = len(hasty.upstream.requests)
+    with hasty.gateway.connect(patience=LATE) as client:
+        client.send(lines("POST /x HTTP/1.1", "Host: a.example", field) + body)
+        assert_timed_out(client)
+    hasty.upstream.rest()
+    for request in hasty.upstream.requests_since(known):
+        assert not request.complete
+        connection = hasty.upstream.connections[request.connection]
+        hasty.upstream.wait_until(lambda connection=connection: connection.ended_by_peer, "the upstream is told")  # type: ignore[misc]
+
+
+def test_a_body_that_is_slow_but_comes(hasty: Pair) -> None:
+    """http.md: the limit is between two reads, so an upload may take longer than it as a whole."""
+    body = b"0123456789abcdef"
+    with hasty.gateway.connect(patience=LATE) as client:
+        client.send(lines("POST /x HTTP/1.1", "Host: a.example", f"Content-Length: {len(body)}"))
+        for octet in body:
+            client.send(b"%c" % octet)
+            time.sleep(0.05)  # the slowness is what is tested
+        assert client.read_answer().status == 200
+    assert hasty.upstream.requests[-1].body == body
+
+
+def test_a_client_that_does_not_read(hasty: Pair) -> None:
+    """A reader that stopped is cut off too, and its upstream connection is freed."""
+    hasty.upstream.forget()
+    hasty.upstream.script(SendForever(b"a" * 65_536, most=1 << 28))
+    with hasty.gateway.connect(patience=LATE, receive_buffer=4_096) as client:
+        client.send(lines("GET /x HTTP/1.1", "Host: a.example"))
+        request = hasty.upstream.wait_for_requests(len(hasty.upstream.requests))[-1]
+        connection = hasty.upstream.connections[request.connection]
+        hasty.upstream.wait_until(lambda: connection.ended_by_peer, "the upstream is freed", LATE * 2)
+    hasty.upstream.violations.clear()  # what was sent endlessly was no answer
+
+
+# -- counts ----------------------------------------------------------------------------------------------------------------
+
+
+def test_requests_per_connection() -> None:
+    """The last one says so, and the client opens another connection (RFC 9112, 9.6)."""
+    with running_pair(client_max_requests=3) as pair, pair.gateway.connect() as client:
+        request = lines("GET /x HTTP/1.1", "Host: a.example")
+        answers = [client.ask(request) for _ in range(3)]
+        assert [answer.one(b"connection") for answer in answers] == [None, None, b"close"]
+        client.assert_closed()
+
+
+def test_connections() -> None:
+    """One too many is told so and closed, the others are served, and a place that is freed is taken."""
+    request = lines("GET /x HTTP/1.1", "Host: a.example")
+    with running_pair(client_max_connections=2) as pair, contextlib.ExitStack() as stack:
+        first, second = (stack.enter_context(pair.gateway.connect()) for _ in range(2))
+        assert first.ask(request).status == second.ask(request).status == 200
+        with pair.gateway.connect() as third:
+            with contextlib.suppress(NoAnswerError):
+                answer = third.ask(request)
+                assert answer.status == 503
+                answer.problem()
+            third.assert_closed()
+        assert first.ask(request).status == 200
+        first.stream.close()
+        served = _ask_until_served(pair, request)
+        assert served == 200
+
+
+def _ask_until_served(pair: Pair, request: bytes) -> int:
+    """The gateway sees a close a little later than the client makes it."""
+    deadline = time.monotonic() + LATE
+    while time.monotonic() < deadline:
+        with pair.gateway.connect() as client, contextlib.suppress(NoAnswerError):
+            status = client.ask(request).status
+            if status == 200:
+                return status
+    raise AssertionError("a place that was freed is never given away")

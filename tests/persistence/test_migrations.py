@@ -1,0 +1,75 @@
+"""From an empty database, or an older one, to the tables that the code knows."""
+
+import asyncio
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, inspect, text
+
+from microgateway.errors import StartupError
+from microgateway.persistence.database import Database, locate_database
+from microgateway.persistence.migration import migration_config
+from microgateway.persistence.tables import metadata
+
+
+async def test_the_migrations_make_the_tables_that_the_code_knows(database: Database) -> None:
+    def differences(connection: Connection) -> list[Any]:
+        return list(compare_metadata(MigrationContext.configure(connection), metadata))
+
+    async with database.reading.connect() as connection:
+        assert await connection.run_sync(differences) == []
+
+
+async def test_opening_again_changes_nothing(database: Database) -> None:
+    async with database.writing.begin() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = version_num"))
+    await database.open()
+    async with database.reading.connect() as connection:
+        assert (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalars().all() == ["0001"]
+
+
+async def test_the_way_back_leaves_nothing(database: Database) -> None:
+    def go_back(connection: Connection) -> list[str]:
+        command.downgrade(migration_config(connection), "base")
+        return inspect(connection).get_table_names()
+
+    async with database.writing.begin() as connection:
+        assert await connection.run_sync(go_back) == ["alembic_version"]
+    await database.open()
+
+
+async def test_two_gateways_that_start_at_once(database_url: str, tmp_path: Path) -> None:
+    both = [Database(locate_database(database_url, tmp_path)) for _ in range(2)]
+    await asyncio.gather(*(database.open() for database in both))
+    for database in both:
+        await database.ping()
+        await database.close()
+
+
+async def test_a_database_of_a_newer_version_is_left_alone(
+    database: Database, database_url: str, tmp_path: Path
+) -> None:
+    async with database.writing.begin() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(StartupError, match=r"^DATABASE_URL .*a newer MicroGateway .*9999") as caught:
+        await Database(locate_database(database_url, tmp_path)).open()
+    assert len(str(caught.value).splitlines()) == 1
+
+
+async def test_a_migration_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "a.db") as other:
+        other.execute("CREATE TABLE api_keys (a INTEGER)")  # the last table that the first migration makes
+    other.close()
+    database = Database(locate_database(f"sqlite:///{tmp_path}/a.db", tmp_path))
+    with pytest.raises(StartupError, match="api_keys already exists"):
+        await database.open()
+    await database.close()
+    with sqlite3.connect(tmp_path / "a.db") as other:
+        tables = other.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    other.close()
+    assert tables == [("api_keys",)]
