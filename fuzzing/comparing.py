@@ -23,6 +23,7 @@ TAKEN_OUT_OF_ANSWERS = frozenset(
     b"transfer_encoding content_length x-request-id ratelimit ratelimit-policy x-ratelimit-limit x-ratelimit-remaining "
     b"x-ratelimit-reset".split()
 )
+NOTHING: frozenset[bytes] = frozenset()
 NOT_NOMINATED = frozenset((b"close", b"keep-alive", b"upgrade", b"cookie", b"via"))
 NOT_NOMINATED_BY_ANSWERS = frozenset((b"close", b"keep-alive", b"upgrade", b"via"))
 
@@ -39,7 +40,7 @@ def request_difference(ours: OurRequest, theirs: TheirRequest) -> str | None:
     head, section = ours.head, ours.head.section
     host, path, query = _parts_of_target(theirs)
     mine = [*fields_of(section.passed_on), *((field.name, field.value) for field in section.authorization or ())]
-    told = [*_passed_on(theirs.fields, TAKEN_OUT, NOT_NOMINATED), *_named(theirs.fields, b"authorization")]
+    told = [*_passed_on(theirs.fields, TAKEN_OUT, NOT_NOMINATED, LOOKED_ALIKE), *_named(theirs.fields, b"authorization")]
     pairs: list[tuple[str, object, object]] = [
         ("method", head.method, theirs.method),
         ("version", b"1.%d" % head.minor_version, theirs.version),
@@ -55,10 +56,11 @@ def request_difference(ours: OurRequest, theirs: TheirRequest) -> str | None:
 def answer_difference(ours: OurAnswer, theirs: TheirAnswer) -> str | None:
     head = ours.head
     status_line, _, lines = head.passed_on.partition(b"\r\n")
+    told = _passed_on(theirs.fields, TAKEN_OUT_OF_ANSWERS, NOT_NOMINATED_BY_ANSWERS, NOTHING)
     pairs: list[tuple[str, object, object]] = [
         ("status", head.status, theirs.status),
         ("status line", status_line, b"HTTP/1.1 %d %b" % (theirs.status, theirs.reason)),
-        ("fields", fields_of(lines), _passed_on(theirs.fields, TAKEN_OUT_OF_ANSWERS, NOT_NOMINATED_BY_ANSWERS)),
+        ("fields", fields_of(lines), told),
     ]
     return _first_difference([*pairs, *_body_pairs(ours.body, theirs.body)])
 
@@ -117,7 +119,9 @@ def _named(fields: Fields, name: bytes) -> list[tuple[bytes, bytes]]:
     return [pair for pair in fields if pair[0] == name]
 
 
-def _passed_on(fields: Fields, taken_out: frozenset[bytes], kept: frozenset[bytes]) -> list[tuple[bytes, bytes]]:
+def _passed_on(
+    fields: Fields, taken_out: frozenset[bytes], kept: frozenset[bytes], looked_alike: frozenset[bytes]
+) -> list[tuple[bytes, bytes]]:
     """The end-to-end fields among these, by rules of our own that are not the readers'."""
     nominated = {
         option.strip(b" \t").lower() for name, value in fields if name == b"connection" for option in value.split(b",")
@@ -126,7 +130,7 @@ def _passed_on(fields: Fields, taken_out: frozenset[bytes], kept: frozenset[byte
         (name, value)
         for name, value in fields
         if name not in taken_out
-        and not (b"_" in name and name.replace(b"_", b"-") in LOOKED_ALIKE)
+        and not (b"_" in name and name.replace(b"_", b"-") in looked_alike)
         and name not in nominated - kept
     ]
 

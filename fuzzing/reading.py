@@ -10,7 +10,6 @@ from microgateway.core.framing import BodyReader, ChunkedReader, FixedReader, Un
 from microgateway.core.requests import CHUNKED, RequestHead, read_request, read_section
 
 LARGEST = 1 << 20  # bytes of a head; our own limits are the data plane's, so h11's must not be narrower
-_REASONS_TO_STOP = (h11.NEED_DATA, h11.PAUSED)
 
 Fields = tuple[tuple[bytes, bytes], ...]
 
@@ -116,19 +115,15 @@ def read_their_answer(data: bytes, *, to_head: bool) -> TheirAnswer | None:
 
 
 def _their_body(connection: h11.Connection, *, closed: bool = False) -> Body:
+    """`closed`: nothing more will come, which ends a body that has no other end."""
     payload = bytearray()
-    while True:
-        event = connection.next_event()
-        if isinstance(event, h11.Data):
-            payload += event.data
-        elif isinstance(event, h11.EndOfMessage):
-            return Body(bytes(payload), True, len(connection.trailing_data[0]))
-        elif event in _REASONS_TO_STOP and closed and connection.their_state is h11.SEND_BODY:
-            closed = False
-            if _ends_with_connection(connection):
-                return Body(bytes(payload), True, 0)
-        else:
-            return Body(bytes(payload), False, len(connection.trailing_data[0]))
+    while isinstance(event := connection.next_event(), h11.Data):
+        payload += event.data
+    if isinstance(event, h11.EndOfMessage):
+        return Body(bytes(payload), True, len(connection.trailing_data[0]))
+    if closed and _ends_with_connection(connection):
+        return Body(bytes(payload), True, 0)
+    return Body(bytes(payload), False, 0)
 
 
 def _ends_with_connection(connection: h11.Connection) -> bool:

@@ -42,6 +42,12 @@ class ScriptedUpstream:
         self.refused: list[str] = []
         self._connections: dict[Wire, h11.Connection] = {}
 
+    def forget(self) -> None:
+        """For the next message: its connections are others."""
+        self.requests.clear()
+        self.refused.clear()
+        self._connections.clear()
+
     def heard(self, wire: Wire, data: bytes) -> None:
         connection = self._connections.get(wire)
         if connection is None:

@@ -25,6 +25,7 @@ _STATUS_LINE = re.compile(
 )
 _NOT_NOMINATED = frozenset((b"close", b"keep-alive", b"upgrade", b"via"))
 _WITHOUT_BODY = frozenset((204, 304))  # RFC 9112, 6.3: these, every 1xx, and every answer to HEAD
+_VIA = (b"Via: 1.0 microgateway\r\n", b"Via: 1.1 microgateway\r\n")  # RFC 9110, 7.6.3: the version it came in
 MOST_STATUS_LINES = 256
 
 
@@ -102,7 +103,7 @@ class AnswerReader:
         if head.connection is not None:
             _obey_connection(head, head.connection)
         _read_framing(head, status.minor_version)
-        head.passed_on = b"\r\n".join([status.line, *fields, b""])
+        head.passed_on = b"\r\n".join([status.line, *fields, _VIA[status.minor_version]])
         if to_head or head.status in _WITHOUT_BODY or head.status < 200:
             head.body = NO_BODY
         elif head.body == UNTIL_CLOSE:

@@ -131,7 +131,10 @@ def members(value: bytes) -> list[bytes]:
 
 
 def content_length(value: bytes, longest: int = 19) -> int:
-    """A Content-Length's value (RFC 9112, 6.3), up to `LARGEST_BODY`. Lists, signs, spaces and other digits are refused."""
+    """A Content-Length's value (RFC 9112, 6.3), up to `LARGEST_BODY`.
+
+    Lists, signs, spaces and other digits are refused.
+    """
     if not value.isdigit() or len(value) > longest or (length := int(value)) > LARGEST_BODY:
         raise HeadError("Content-Length is not one plain number.", code="bad_content_length")
     return length

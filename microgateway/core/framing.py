@@ -10,6 +10,7 @@ from microgateway.core.fields import HeadError, is_token
 from microgateway.core.requests import FORWARDING_FIELDS
 
 LONGEST_SIZE_LINE = 256  # a chunk's size and its extensions; 16 hexadecimal digits are more than any body has
+LARGEST_CHUNK = 2**63 - 1  # bytes: what fits a signed integer of 64 bits, which others read it into
 LONGEST_TRAILER = 8_192
 _HEX_DIGITS = frozenset(b"0123456789abcdefABCDEF")
 _FORBIDDEN_TRAILERS = frozenset(
@@ -148,7 +149,10 @@ def _chunk_size(line: bytes) -> int:
             raise _broken()
     if not 0 < len(digits) <= 16 or not _HEX_DIGITS.issuperset(digits):
         raise _broken()
-    return int(digits, 16)
+    size = int(digits, 16)
+    if size > LARGEST_CHUNK:
+        raise _broken()
+    return size
 
 
 def _check_trailer(line: bytes) -> None:

@@ -7,6 +7,7 @@ need not have them read again.
 """
 
 import re
+from ipaddress import AddressValueError, IPv6Address
 
 from microgateway.core.fields import Field, FieldTable, HeadError, Memory, content_length, is_token, members
 from microgateway.core.paths import PathError, is_plain, normalise
@@ -24,6 +25,7 @@ _TRACEPARENT = re.compile(
 )  # W3C; only versions after 00 may hold more
 _BAD = 0
 _TARGET_MARKS = bytes(0 if octet <= 0x20 or octet >= 0x7F or octet in b'"#' else 1 for octet in range(256))
+METHODS_THAT_COUNT_HOPS = frozenset((b"OPTIONS", b"TRACE"))  # RFC 9110, 7.6.2
 _USUAL_METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
 # What Connection may say that names no field to take off: its own options, and fields that are not the client's to
 # take off.
@@ -39,6 +41,7 @@ class FieldSection:
     `passed_on` are the end-to-end lines for the upstream, each with its line end. `host` is lower case, without port;
     `authority` is Host as it came. `body` is the length in bytes, NO_BODY or CHUNKED. `forwarding` are the fields in
     which proxies speak of the client, to be believed or not. `api_key` and `authorization` are credentials.
+    `has_extras`: there are lines that are passed on only sometimes, or changed.
     """
 
     __slots__ = (
@@ -51,8 +54,10 @@ class FieldSection:
         "expects_continue",
         "fields",
         "forwarding",
+        "has_extras",
         "host",
         "length_field",
+        "max_forwards",
         "passed_on",
         "request_id",
         "traceparent",
@@ -63,6 +68,8 @@ class FieldSection:
     def __init__(self) -> None:
         self.fields: list[bytes] = []
         self.passed_on = b""
+        self.has_extras = False
+        self.max_forwards: int | None = None
         self.host = b""
         self.authority: bytes | None = None
         self.body = NO_BODY
@@ -120,6 +127,7 @@ def read_section(lines: list[bytes], table: FieldTable, private: dict[bytes, Fie
         section.upgrade = None  # RFC 9110, 7.8: it counts only when Connection names it
     if not section.connection <= _NOT_NOMINATED:
         _take_off_nominated(section)
+    section.has_extras = section.authorization is not None or section.max_forwards is not None
     section.passed_on = b"\r\n".join([*fields, b""])
     return section
 
@@ -137,6 +145,8 @@ def read_request(line: bytes, section: FieldSection) -> RequestHead:
         _read_version(head, version)
     elif section.authority is None:
         raise HeadError("An HTTP/1.1 request has a Host field.", code="bad_host")
+    if section.max_forwards == 0 and method in METHODS_THAT_COUNT_HOPS:
+        raise HeadError("Max-Forwards is 0, so this request ends here.", code="max_forwards")
     if is_plain(target):  # a path, and no query
         head.path = target
     else:
@@ -203,7 +213,16 @@ def parse_authority(authority: bytes) -> bytes:
     if match is None or int(match["port"] or 0) > 65_535:
         raise HeadError("The host is not a name or an address with an optional port.", code="bad_host")
     host: bytes = match["host"].lower()
+    if host.startswith(b"["):
+        _check_ipv6(host[1:-1])
     return host.rstrip(b".") or host
+
+
+def _check_ipv6(text: bytes) -> None:
+    try:
+        IPv6Address(text.decode("ascii"))
+    except AddressValueError:
+        raise HeadError("The host's brackets hold no IPv6 address.", code="bad_host") from None
 
 
 def _read_framing(section: FieldSection) -> None:
@@ -259,6 +278,11 @@ def _expect(section: FieldSection, field: Field) -> None:
     if field.value.lower() != b"100-continue":
         raise HeadError("The only expectation met here is '100-continue'.", code="expectation_failed", status=417)
     section.expects_continue = True
+
+
+def _max_forwards(section: FieldSection, field: Field) -> None:
+    if field.value.isdigit() and len(field.value) < 10:  # anything else is invalid, and not worth passing on
+        section.max_forwards = int(field.value)
 
 
 def _api_key(section: FieldSection, field: Field) -> None:
@@ -332,6 +356,7 @@ def request_fields(api_key_field: bytes = b"x-api-key") -> FieldTable:
         b"expect": _expect,
         api_key_field: _api_key,
         b"authorization": _authorization,
+        b"max-forwards": _max_forwards,
         b"x-request-id": _request_id,
         b"traceparent": _traceparent,
     }

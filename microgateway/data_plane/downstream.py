@@ -10,6 +10,9 @@ A connection is in one of five phases, which say what arriving bytes are:
 """
 
 import asyncio
+import os
+import socket
+import struct
 from enum import Enum
 from typing import TYPE_CHECKING, cast
 
@@ -18,10 +21,11 @@ from microgateway.core.fields import Field, HeadError
 from microgateway.core.framing import BodyReader, ChunkedReader, FixedReader, Piece
 from microgateway.core.requests import CHUNKED, NO_BODY, FieldSection, RequestHead, read_request, read_section
 from microgateway.data_plane.forwarding import Forwarding
+from microgateway.data_plane.peer import Peer
 from microgateway.data_plane.pipeline import decide
 from microgateway.data_plane.problems import BODY_TOO_LARGE, CLIENT_TIMEOUT, TOO_MANY_CONNECTIONS, bad_head
 from microgateway.data_plane.responses import CONTINUE, problem_answer
-from microgateway.data_plane.rewriting import Peer, identify
+from microgateway.data_plane.rewriting import identify
 from microgateway.exchange import Exchange, Judgement, Problem
 
 if TYPE_CHECKING:
@@ -31,6 +35,7 @@ MOST_PIPELINED = 65_536  # bytes of requests to come that are kept while one is 
 LINGER_TIME = 2.0  # seconds
 HALF_CLOSE_GRACE = 1.0  # seconds for an answer to begin once the client has stopped sending
 NEVER = float("inf")
+_RESET = struct.pack("ii", 1, 0)  # linger: on, for no time
 
 
 class Phase(Enum):
@@ -154,18 +159,18 @@ class Downstream(asyncio.Protocol):
             try:
                 self._begin(self._read_head(data, end), data, end + 4)
             except HeadError as error:
-                self._refuse(bad_head(error))
+                self._refuse(bad_head(error), data)
 
     def _wait_for_head(self, data: bytes) -> None:
         """Part of a head: refused early where it can't become one, otherwise its time runs from the first byte."""
         options = self._plane.options
         line_end = data.find(b"\r\n", 2)
-        if (line_end if line_end >= 0 else len(data)) > options.max_request_line:
-            self._refuse(bad_head(_line_too_long(options.max_request_line)))
-        elif line_end >= 0 and len(data) - line_end > options.max_header_bytes:
-            self._refuse(bad_head(_head_too_large(options.max_header_bytes)))
+        if (line_end if line_end >= 0 else len(data) - len(b"\r")) > options.max_request_line:
+            self._refuse(bad_head(_line_too_long(options.max_request_line)), data)
+        elif line_end >= 0 and len(data) - line_end > options.max_header_bytes + len(b"\r\n\r"):
+            self._refuse(bad_head(_head_too_large(options.max_header_bytes)), data)
         elif data.count(b"\n") != data.count(b"\r\n") or data[0] < 0x0A or 0x0E <= data[0] <= 0x20 or data[0] >= 0x7F:
-            self._refuse(bad_head(HeadError("This is not HTTP/1.1: a line ends in something else than CR LF.")))
+            self._refuse(bad_head(HeadError("This is not HTTP/1.1: a line ends in something else than CR LF.")), data)
         elif self._requests and self.deadline > (limit := self._plane.now() + options.client_header_timeout):
             self.deadline = limit
 
@@ -203,7 +208,7 @@ class Downstream(asyncio.Protocol):
         if self._requests >= plane.options.client_max_requests:
             head.keep_alive = False
         request_id, traceparent = identify(head.section, plane.random)
-        exchange = Exchange(head.method, head.path, self.peer.ip, request_id, now, wall)
+        exchange = Exchange(head.method, head.path, self.peer.client_of(head.section.forwarding), request_id, now, wall)
         exchange.traceparent = traceparent
         judgement = decide(head, plane.snapshot, plane.state, now, wall)
         exchange.principal = judgement.principal
@@ -302,11 +307,11 @@ class Downstream(asyncio.Protocol):
         self.write(problem_answer(problem, exchange.request_id, judgement, keep_alive=keep_alive, with_body=with_body))
         return keep_alive
 
-    def _refuse(self, problem: Problem) -> None:
+    def _refuse(self, problem: Problem, data: bytes = b"") -> None:
         """Answers what never became a request, and ends the connection: where it would go on, nobody can know."""
         plane = self._plane
         now = plane.now()
-        head = RequestHead(b"", FieldSection())
+        head = RequestHead(b"HEAD" if data.startswith(b"HEAD ") else b"", FieldSection())
         exchange = Exchange(b"", b"", self.peer.ip, b"%032x" % plane.random.getrandbits(128), now, plane.wall())
         self.write_problem(problem, head, exchange, None, request_done=False)
         self.exchange_ended(exchange, now, keep_alive=False, request_done=False)
@@ -330,8 +335,12 @@ class Downstream(asyncio.Protocol):
             self._transport.resume_reading()
 
     def cut_off(self) -> None:
-        """Ends the connection so that the client sees an unfinished answer for what it is."""
+        """Ends the connection so that the client sees an unfinished answer for what it is.
+
+        With a reset: to a client of HTTP/1.0, an orderly end would be the end of the answer (RFC 9112, 6.3).
+        """
         if self._phase is not _CLOSED:
+            _reset_on_close(self._transport)
             self._transport.abort()
 
     def exchange_ended(self, exchange: Exchange, now: float, *, keep_alive: bool, request_done: bool) -> None:
@@ -377,7 +386,7 @@ class Downstream(asyncio.Protocol):
 
     def _overdue(self) -> None:
         if self._phase is _HEAD and self._pending:
-            self._refuse(CLIENT_TIMEOUT)
+            self._refuse(CLIENT_TIMEOUT, self._pending)
         else:
             self._transport.abort()
 
@@ -397,6 +406,13 @@ class Downstream(asyncio.Protocol):
             self._plane.now() + self._plane.options.client_body_timeout
         )  # for a client that never reads its answer
         self._transport.close()
+
+
+def _reset_on_close(transport: asyncio.Transport) -> None:
+    """Has the kernel send RST instead of FIN. The descriptor is borrowed: uvloop's own socket takes no options."""
+    borrowed = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
+    borrowed.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    borrowed.close()
 
 
 def _line_too_long(limit: int) -> HeadError:

@@ -286,32 +286,28 @@ class Forwarding:
         self._end(now)
 
     def client_erred(self, problem: Problem) -> None:
-        """What the client sent of its body is broken, too large or too late."""
+        """What the client sent of its body is broken, too large or too late, so the request never gets done."""
+        self._request_done = False
         self._answer_problem(problem, failed=False)
 
     def check(self, now: float) -> None:
         """Called by the sweep: ends what is overdue."""
         timeout, options, upstream = self._destination.timeout, self._plane.options, self._destination.upstream
         quiet = now - self.active_at
+        waits_for_client = self._pool is None and (
+            not self._downstream.writable
+            or (not self._request_done and (self._upstream is None or self._upstream.writable))
+        )
         if timeout is not None and now - self._exchange.started >= timeout:
-            self._time_out(REQUEST_TIMEOUT, failed=True)
+            self._answer_problem(REQUEST_TIMEOUT, failed=not waits_for_client)
         elif self._pool is not None:
             if quiet >= (upstream.connect_timeout or options.upstream_connect_timeout):
-                self._time_out(CONNECT_TIMEOUT, failed=True)
-        elif not self._downstream.writable or (
-            not self._request_done and (self._upstream is None or self._upstream.writable)
-        ):
+                self._answer_problem(CONNECT_TIMEOUT, failed=True)
+        elif waits_for_client:
             if quiet >= options.client_body_timeout:
-                self._time_out(CLIENT_TIMEOUT, failed=False)
+                self._answer_problem(CLIENT_TIMEOUT, failed=False)
         elif quiet >= (upstream.read_timeout or options.upstream_read_timeout):
-            self._time_out(UPSTREAM_TIMEOUT, failed=True)
-
-    def _time_out(self, problem: Problem, *, failed: bool) -> None:
-        if self.answer_begun:
-            self._exchange.code = problem.code
-            self._cut_off()
-        else:
-            self._answer_problem(problem, failed=failed)
+            self._answer_problem(UPSTREAM_TIMEOUT, failed=True)
 
     def _may_repeat(self) -> bool:
         return self._replayable and self.head.method in IDEMPOTENT
@@ -319,7 +315,8 @@ class Forwarding:
     def _answer_problem(self, problem: Problem, *, failed: bool) -> None:
         """Ends with an answer of the gateway's own. `failed`: it is the service's fault, which its circuit is told."""
         if self.answer_begun:
-            self._cut_off()
+            self._exchange.code = problem.code
+            self._cut_off(failed=failed)
             return
         now = self._plane.now()
         if failed:
@@ -331,14 +328,17 @@ class Forwarding:
         )
         self._end(now)
 
-    def _cut_off(self) -> None:
+    def _cut_off(self, *, failed: bool = True) -> None:
         """The answer can't be finished, and the client must see that:
 
         its connection ends without an end to the answer.
         """
         now = self._plane.now()
         self._exchange.code = self._exchange.code or "upstream_cut_off"
-        self._settle_as_failed(now)
+        if failed:
+            self._settle_as_failed(now)
+        else:
+            self._settle_as_abandoned()
         self._client_keeps_alive = False
         self._downstream.cut_off()
         self._end(now)

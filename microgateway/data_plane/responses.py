@@ -14,11 +14,11 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 def added_fields(request_id: bytes, judgement: Judgement | None) -> bytes:
     """The lines that every answer gets, each with its line end. Limits are told where a limit was applied."""
     if judgement is None or judgement.grant is None:
-        return b"Via: 1.1 microgateway\r\nX-Request-Id: %b\r\n" % request_id
+        return b"X-Request-Id: %b\r\n" % request_id
     grant = judgement.grant
     remaining, reset = b"%d" % grant.remaining, b"%d" % grant.reset_seconds
     return (
-        b"Via: 1.1 microgateway\r\nX-Request-Id: %b\r\n%b"
+        b"X-Request-Id: %b\r\n%b"
         b'RateLimit: "default";r=%b;t=%b\r\nX-RateLimit-Remaining: %b\r\nX-RateLimit-Reset: %b\r\n'
         % (request_id, judgement.principal.policy_field, remaining, reset, remaining, reset)  # type: ignore[union-attr]
     )

@@ -1,75 +1,33 @@
 """The head that goes to the upstream: the client's, with our Host, our forwarding fields and our framing."""
 
 from binascii import hexlify
-from ipaddress import IPv4Network, IPv6Network, ip_address
 from random import Random
 
-from microgateway.core.fields import Field
-from microgateway.core.requests import CHUNKED, NO_BODY, FieldSection, RequestHead
+from microgateway.core.requests import CHUNKED, METHODS_THAT_COUNT_HOPS, NO_BODY, FieldSection, RequestHead
+from microgateway.data_plane.peer import Peer
 from microgateway.exchange import Exchange
 from microgateway.snapshot import Destination, Target
 
+VIA_1_1 = b"Via: 1.1 microgateway\r\n"
+VIA_1_0 = b"Via: 1.0 microgateway\r\n"
 _METHODS_WITH_BODY = frozenset((b"POST", b"PUT", b"PATCH"))  # RFC 9110, 8.6: these say that there is no body
-
-
-class Peer:
-    """Who is at the other end of a client connection, and what we tell upstreams of it."""
-
-    __slots__ = ("_fields", "_last_authority", "_last_lines", "_port", "_proto", "ip", "trusted")
-
-    def __init__(
-        self, ip: str, port: int, *, secure: bool, trusted_networks: tuple[IPv4Network | IPv6Network, ...]
-    ) -> None:
-        self.ip = ip
-        self._port = b"%d" % port
-        self._proto = b"https" if secure else b"http"
-        self.trusted = bool(trusted_networks) and any(ip_address(ip) in network for network in trusted_networks)
-        self._fields = self._lines(ip.encode(), ip.encode(), self._proto, self._port)
-        self._last_authority = b""
-        self._last_lines = self._fields + b"X-Forwarded-Host: \r\n"
-
-    def lines_for(self, forwarding: list[Field] | None, authority: bytes) -> bytes:
-        """The forwarding fields of one request. Those that came with it count only from a trusted network."""
-        if forwarding is not None and self.trusted:
-            return self._lines_after(forwarding, authority)
-        if authority != self._last_authority:
-            self._last_authority = authority
-            self._last_lines = b"%bX-Forwarded-Host: %b\r\n" % (self._fields, authority)
-        return self._last_lines
-
-    def _lines_after(self, forwarding: list[Field], authority: bytes) -> bytes:
-        given = {field.name: [other.value for other in forwarding if other.name == field.name] for field in forwarding}
-        chain = b", ".join([*given.get(b"x-forwarded-for", ()), self.ip.encode()])
-        client = given.get(b"x-real-ip", [chain.partition(b",")[0]])[0]
-        proto = given.get(b"x-forwarded-proto", [self._proto])[0]
-        port = given.get(b"x-forwarded-port", [self._port])[0]
-        host = given.get(b"x-forwarded-host", [authority])[0]
-        return b"%bX-Forwarded-Host: %b\r\n" % (self._lines(chain, client, proto, port), host)
-
-    @staticmethod
-    def _lines(chain: bytes, client: bytes, proto: bytes, port: bytes) -> bytes:
-        return (
-            b"X-Forwarded-For: %b\r\nX-Real-IP: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Port: %b\r\n"
-            b"Via: 1.1 microgateway\r\n" % (chain, client, proto, port)
-        )
 
 
 def upstream_head(head: RequestHead, destination: Destination, target: Target, peer: Peer, exchange: Exchange) -> bytes:
     """The complete head, empty line included."""
     section = head.section
     authority = head.authority or b""
-    return b"%b %b%b%b HTTP/1.1\r\n%b%b%b%b%bX-Request-Id: %b\r\ntraceparent: %b\r\n\r\n" % (
+    return b"%b %b%b%b HTTP/1.1\r\n%b%b%b%b%b%bX-Request-Id: %b\r\ntraceparent: %b\r\n\r\n" % (
         head.method,
         target.path,
         strip(head.path, destination.strips) if destination.strips else head.path,
         head.query,
-        b"Host: %b\r\n" % authority if destination.upstream.preserve_host else target.host_field,
+        b"Host: %b\r\n" % authority if destination.upstream.preserve_host and authority else target.host_field,
         section.passed_on,
-        b""
-        if section.authorization is None and not destination.forward_credentials
-        else _credentials(section, destination),
+        _extras(head, destination) if section.has_extras or destination.forward_credentials else b"",
         b"" if section.body == NO_BODY and head.method not in _METHODS_WITH_BODY else _framing(section.body),
         peer.lines_for(section.forwarding, authority),
+        VIA_1_1 if head.minor_version else VIA_1_0,
         exchange.request_id,
         exchange.traceparent,
     )
@@ -81,10 +39,15 @@ def strip(path: bytes, segments: int) -> bytes:
     return b"/" + rest[-1] if len(rest) > segments + 1 else b"/"
 
 
-def _credentials(section: FieldSection, destination: Destination) -> bytes:
+def _extras(head: RequestHead, destination: Destination) -> bytes:
+    """The lines that go on only sometimes, or changed."""
+    section = head.section
     lines = [field.line for field in section.authorization or ()]
     if destination.forward_credentials and section.api_key is not None:
         lines.append(b"X-API-Key: %b" % section.api_key)
+    if section.max_forwards is not None:
+        counts = head.method in METHODS_THAT_COUNT_HOPS
+        lines.append(b"Max-Forwards: %d" % (section.max_forwards - 1 if counts else section.max_forwards))
     return b"\r\n".join([*lines, b""])
 
 

@@ -55,7 +55,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._plane = plane
         self._pool = pool
         self._private: dict[bytes, Field] = {}
-        self._last_text = b""
+        self._last_text: bytes | None = None
         self._last_head: AnswerHead | None = None
         self._last_to_head = False
         # One request's lifetime

@@ -4,8 +4,9 @@ A `Database` is made without any I/O, so that what needs one can be put together
 connects and migrates. Every error here becomes one line that names DATABASE_URL and never shows its password.
 """
 
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,14 @@ _DRIVERS = {
     "postgresql+asyncpg": "postgresql+asyncpg",
 }
 _MISTAKES = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
-_REFUSALS = (SQLAlchemyError, OSError, TimeoutError, TypeError, ValueError)  # TypeError: an option that no driver knows
+_REFUSALS = (
+    SQLAlchemyError,
+    sqlite3.Error,
+    OSError,
+    TimeoutError,
+    TypeError,
+    ValueError,
+)  # TypeError: an option that no driver knows
 
 
 class DatabaseUnavailableError(MicroGatewayError):
@@ -60,6 +68,7 @@ class Database:
         """Connects, and brings the tables to this version. Raises `StartupError`, with nothing left open."""
         try:
             with _startup_errors(self._url):
+                _try_sqlite(self._url)
                 async with self.writing.begin() as connection:
                     await connection.run_sync(upgrade)
         except BaseException:
@@ -123,6 +132,13 @@ def _create_engine(url: URL) -> AsyncEngine:
         event.listen(engine.sync_engine, "connect", _set_up_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_on_sqlite)
     return engine
+
+
+def _try_sqlite(url: URL) -> None:
+    """Opens the file once without the async driver, whose thread outlives a failure and then prints its own errors."""
+    if url.get_backend_name() == "sqlite" and url.database and not url.query:
+        with closing(sqlite3.connect(url.database)) as connection:
+            connection.execute("PRAGMA schema_version")
 
 
 def _set_up_sqlite(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:

@@ -1,4 +1,4 @@
-"""A whole control plane for tests: a real database, the real configuration, the real application, and a client for it."""
+"""A whole control plane for tests: a real database, the real configuration and application, and a client."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager

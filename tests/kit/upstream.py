@@ -50,6 +50,7 @@ class Conversation:
     raw: bytearray = field(default_factory=bytearray)
     closed: bool = False
     ended_by_peer: bool = False
+    in_script: bool = False
     unfinished: bytes = b""
 
     @property
@@ -179,6 +180,10 @@ class Upstream:
             assert time.monotonic() < deadline, "the upstream does not come to rest"
             time.sleep(0)  # lets its threads run
 
+    def wait_for_scripts(self, patience: float = 5.0) -> None:
+        """Until every script that was begun has come to its end."""
+        self.wait_until(lambda: not any(talk.in_script for talk in self.connections), "scripts end", patience)
+
     def open_connections(self) -> int:
         return sum(not (connection.closed or connection.ended_by_peer) for connection in list(self.connections))
 
@@ -239,12 +244,15 @@ class Upstream:
                 talk.stream.close()
             self.changed()
 
-    @staticmethod
-    def _run(talk: Conversation, script: Script) -> None:
-        for step in script:
-            if talk.closed:
-                return
-            step.run(talk)
+    def _run(self, talk: Conversation, script: Script) -> None:
+        talk.in_script = True
+        try:
+            for step in script:
+                if not talk.closed:
+                    step.run(talk)
+        finally:
+            talk.in_script = False
+            self.changed()
 
 
 @contextlib.contextmanager

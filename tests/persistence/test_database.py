@@ -5,13 +5,14 @@ import socket
 import sqlite3
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 
 from microgateway.errors import StartupError
 from microgateway.persistence.data_folder import prepare_data_folder
-from microgateway.persistence.database import Database, locate_database
+from microgateway.persistence.database import Database, DatabaseUnavailableError, locate_database
 from microgateway.persistence.repository import Repository
 
 PASSWORD = "h3rzblut"
@@ -20,11 +21,7 @@ PASSWORD = "h3rzblut"
 async def refusal(url: str | None, folder: Path) -> str:
     """What is said of this URL; one line, which names the variable and not the password."""
     with pytest.raises(StartupError) as caught:
-        database = Database(locate_database(url, folder))
-        try:
-            await database.open()
-        finally:
-            await database.close()
+        await Database(locate_database(url, folder)).open()
     message = str(caught.value)
     assert len(message.splitlines()) == 1
     assert PASSWORD not in message
@@ -93,6 +90,31 @@ class TestSqlite:
         other.execute("COMMIT")
         other.close()
         await writing
+        await database.close()
+
+
+class TestGoneWhileRunning:
+    async def test_a_file_that_breaks(self, folder: Path) -> None:
+        database = Database(locate_database(None, folder))
+        await database.open()
+        await database.ping()
+        await database.close()  # its pool opens the file anew
+        (folder / "microgateway.db").write_bytes(b"no database any more" * 1_000)
+        with pytest.raises(DatabaseUnavailableError, match="The database does not answer"):
+            await database.ping()
+        with pytest.raises(DatabaseUnavailableError):
+            await Repository(database).is_empty()
+
+    async def test_a_server_that_loses_the_database(self, postgres: Any, postgres_url: str, tmp_path: Path) -> None:
+        database = Database(locate_database(postgres_url, tmp_path))
+        await database.open()
+        await database.ping()
+        name = make_url(postgres_url).database
+        postgres.psql(f"drop database {name} with (force)")
+        with pytest.raises(DatabaseUnavailableError):
+            await Repository(database).is_empty()
+        postgres.psql(f"create database {name}")
+        await database.ping()  # lost connections are replaced
         await database.close()
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from microgateway.core import api_keys
 from microgateway.entities import ApiKey, CircuitSpec, Route, Service, TargetSpec
 from microgateway.errors import ConfigurationError, ConflictError, NotFoundError
-from microgateway.persistence.database import Database, DatabaseUnavailableError
+from microgateway.persistence.database import Database
 from microgateway.persistence.entity_table import ROWS_AT_A_TIME, UnreadableRowError
 from microgateway.persistence.repository import Repository
 from microgateway.snapshot import Snapshot
@@ -104,7 +104,7 @@ class TestRoundTrip:
 
     async def test_the_longest_path_there_is(self, repository: Repository) -> None:
         longest = "/" + "é" * 341 + "a"  # 2 048 characters with percent signs
-        await repository.services.add(service(base_url="http://a" + "/" + "é" * 340, health_check_path=longest))
+        await repository.services.add(service(base_url="http://a/" + "é" * 339, health_check_path=longest))
         written = route(path=longest)
         await repository.routes.add(written)
         assert await repository.routes.get("rt_1") == written
@@ -211,8 +211,7 @@ class TestEverything:
                 await asyncio.sleep(0)
 
         def note(keys: Iterable[ApiKey]) -> None:
-            for _ in keys:
-                read_at.append(turns[0])
+            read_at.extend(turns[0] for _ in keys)
 
         others = asyncio.create_task(count_turns())
         await repository.keys.fold(note)
@@ -222,16 +221,6 @@ class TestEverything:
 
 
 class TestFaults:
-    async def test_a_database_that_fails_is_one_error_of_ours(self, repository: Repository, database: Database) -> None:
-        await repository.ping()
-        await database.close()  # the pool is made anew when it is asked again
-        broken = Repository(database)
-        async with database.writing.begin() as connection:
-            await connection.execute(text("ALTER TABLE api_keys RENAME TO elsewhere"))
-        if connection.dialect.name == "sqlite":
-            with pytest.raises(DatabaseUnavailableError):
-                await broken.keys.count()
-
     async def test_a_row_that_makes_no_sense_names_itself(self, repository: Repository, database: Database) -> None:
         await repository.services.add(service())
         async with database.writing.begin() as connection:
