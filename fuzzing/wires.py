@@ -6,6 +6,7 @@ waits in `turns`, in order.
 """
 
 import asyncio
+import socket
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -30,13 +31,20 @@ Writes = Callable[["Wire", bytes], object]
 
 
 class Wire(asyncio.Transport):
-    """One connection. `inbox` holds what the peer sent while reading was paused; `on_write` is the peer's ear."""
+    """One connection. `inbox` holds what the peer sent while reading was paused; `on_write` is the peer's ear.
+
+    `high_water`: how many bytes may wait for a peer that does not read before the protocol is told to pause.
+    """
 
     def __init__(self, turns: deque[Turn], peer: tuple[str, int], on_write: Writes | None = None) -> None:
         super().__init__({"peername": peer, "sockname": ("127.0.0.1", 8080)})
         self._turns = turns
         self._lost = False
         self._on_write = on_write
+        self._socket: socket.socket | None = None
+        self._waiting = 0
+        self._paused = False
+        self.high_water: int | None = None
         self.protocol: asyncio.Protocol
         self.written = bytearray()
         self.inbox: list[bytes] = []
@@ -54,6 +62,11 @@ class Wire(asyncio.Transport):
         self.written += data
         if self._on_write is not None:
             self._on_write(self, bytes(data))
+        if self.high_water is not None:
+            self._waiting += len(data)
+            if self._waiting > self.high_water and not self._paused:
+                self._paused = True
+                self.protocol.pause_writing()
 
     def writelines(self, pieces: Iterable[Any]) -> None:
         self.write(b"".join(pieces))
@@ -82,7 +95,22 @@ class Wire(asyncio.Transport):
     def write_eof(self) -> None:
         self.wrote_eof = True
 
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        if name != "socket":
+            return super().get_extra_info(name, default)
+        if self._socket is None:
+            self._socket = socket.socket()  # options are set on it, so it must be a real one
+        return self._socket
+
     # -- the peer's side -----------------------------------------------------------------------------------------------
+
+    def read_all(self) -> None:
+        """The peer reads what waits for it, and all that will come."""
+        self.high_water = None
+        self._waiting = 0
+        if self._paused:
+            self._paused = False
+            self._turns.append(self._resume)
 
     def send(self, data: bytes) -> None:
         """Arrives in its turn, once the gateway reads."""
@@ -100,6 +128,10 @@ class Wire(asyncio.Transport):
     def reset(self) -> None:
         self._turns.append(lambda: self._end(ConnectionResetError("reset by the peer")))
 
+    def _resume(self) -> None:
+        if not self.closing:
+            self.protocol.resume_writing()
+
     def _receive_eof(self) -> None:
         if not self.closing and not self.protocol.eof_received():
             self.close()
@@ -116,6 +148,8 @@ class Wire(asyncio.Transport):
 
     def _tell(self, error: Exception | None) -> None:
         self._lost = True
+        if self._socket is not None:
+            self._socket.close()
         self.protocol.connection_lost(error)
 
 

@@ -15,6 +15,7 @@ from microgateway.core.routing import PathPattern, PatternError
 
 METHOD = re.compile(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}$")  # RFC 9110, 5.6.2: a token
 HOST = re.compile(r"^(\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*$|^\[[0-9a-f:.]+\]$")
+CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 LARGEST_RATE = 1_000_000_000
 LONGEST_PATH = 2_048  # characters of the normal form too: what was kept once must be readable again
 
@@ -56,7 +57,7 @@ class _Spec(BaseModel):
     @field_validator("name", "owner", "team", mode="after", check_fields=False)
     @classmethod
     def refuse_control_characters(cls, value: str) -> str:
-        if any(ord(character) < 0x20 or ord(character) == 0x7F for character in value):
+        if CONTROL_CHARACTER.search(value):
             raise ValueError("control characters are not allowed here")
         return value
 

@@ -7,6 +7,7 @@ does not compile 10 000 routes again. A request holds the snapshot that it began
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from microgateway.core import api_keys
 from microgateway.core.base_urls import BaseUrl
@@ -15,57 +16,59 @@ from microgateway.core.routing import PathPattern, Router, Rule
 from microgateway.core.token_bucket import Limit
 from microgateway.entities import ApiKey, CircuitSpec, Route, Service
 
-RECENT_CREDENTIALS = 4_096
-
 
 class Principal:
     """Who a request is from: an API key, as the data plane needs it. `expires_at` is seconds since the epoch."""
 
     __slots__ = ("enabled", "expires_at", "id", "limit", "name", "policy_field")
 
-    def __init__(self, *, id: str, name: str, limit: Limit, enabled: bool, expires_at: float = math.inf) -> None:
+    def __init__(
+        self, *, id: str, name: str, limit: Limit, policy_field: bytes, enabled: bool, expires_at: float = math.inf
+    ) -> None:
         self.id = id
         self.name = name
         self.limit = limit
+        self.policy_field = policy_field
         self.enabled = enabled
         self.expires_at = expires_at
-        # IETF httpapi, draft-ietf-httpapi-ratelimit-headers-11: the quota and its window in seconds
-        self.policy_field = b'RateLimit-Policy: "default";q=%d;w=60\r\nX-RateLimit-Limit: %d\r\n' % (
-            limit.per_minute,
-            limit.per_minute,
-        )
 
     @classmethod
     def of_key(cls, key: ApiKey) -> "Principal":
+        limit, policy_field = _limit_with_field(key.requests_per_minute, key.burst_size)
         return cls(
             id=key.id,
             name=key.name,
-            limit=Limit(key.requests_per_minute, key.burst_size),
+            limit=limit,
+            policy_field=policy_field,
             enabled=key.enabled and not key.is_revoked(),
             expires_at=key.expires_at.timestamp() if key.expires_at else math.inf,
         )
 
 
-class KeyRing:
-    """Principals by the SHA-256 of their keys.
+@lru_cache(maxsize=1_024)
+def _limit_with_field(per_minute: int, burst: int) -> tuple[Limit, bytes]:
+    """One limit object for all keys that have it, with the header lines that tell it.
 
-    Hashing and checking the digits of a key costs more than the rest of authentication, so the credentials seen last
-    are remembered as they came, in memory only, a bounded number of them, and for as long as this key ring is in force.
+    IETF httpapi, draft-ietf-httpapi-ratelimit-headers-11: the quota and its window in seconds.
     """
+    lines = b'RateLimit-Policy: "default";q=%d;w=60\r\nX-RateLimit-Limit: %d\r\n' % (per_minute, per_minute)
+    return Limit(per_minute, burst), lines
 
-    __slots__ = ("_by_digest", "_recent")
+
+class KeyRing:
+    """Principals by the SHA-256 of their keys."""
+
+    __slots__ = ("_by_digest",)
 
     def __init__(self, by_digest: Mapping[bytes, Principal]) -> None:
         self._by_digest = by_digest
-        self._recent: dict[bytes, Principal] = {}
 
     def __len__(self) -> int:
         return len(self._by_digest)
 
     def find(self, credential: bytes) -> Principal | None:
         """Whose key this is, or None for a mistyped or unknown one."""
-        principal = self._recent.get(credential)
-        return principal if principal is not None else self._look_up(credential)
+        return self._by_digest.get(api_keys.digest(credential)) if api_keys.is_well_formed_credential(credential) else None
 
     def replacing(self, changes: Mapping[bytes, Principal | None]) -> "KeyRing":
         """A key ring with other principals for these digests; None takes one out."""
@@ -76,19 +79,6 @@ class KeyRing:
             else:
                 by_digest[digest] = principal
         return KeyRing(by_digest)
-
-    def principal_ids(self) -> set[str]:
-        return {principal.id for principal in self._by_digest.values()}
-
-    def _look_up(self, credential: bytes) -> Principal | None:
-        if not credential.isascii() or not api_keys.is_well_formed(credential.decode("ascii")):
-            return None
-        principal = self._by_digest.get(api_keys.digest(credential))
-        if principal is not None:
-            if len(self._recent) >= RECENT_CREDENTIALS:
-                self._recent.clear()
-            self._recent[credential] = principal
-        return principal
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,12 @@ RANDOM_DIGITS = 30
 CHECK_DIGITS = 6
 LENGTH = len(PREFIX) + RANDOM_DIGITS + CHECK_DIGITS
 SHOWN_DIGITS = 6
+_PREFIX_BYTES = PREFIX.encode()
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _BASE = len(_ALPHABET)
+_PAIRS = {(a + b).encode(): _BASE * high + low for high, a in enumerate(_ALPHABET) for low, b in enumerate(_ALPHABET)}
+_PAIR_BASE = _BASE * _BASE
 
 
 def generate(random_below: Callable[[int], int]) -> str:
@@ -37,7 +40,17 @@ def checksum(body: str) -> str:
 
 def is_well_formed(key: str) -> bool:
     """Whether this could be one of our keys: length, prefix and check digits. It says nothing about being known."""
-    return len(key) == LENGTH and key.startswith(PREFIX) and checksum(key[:-CHECK_DIGITS]) == key[-CHECK_DIGITS:]
+    return key.isascii() and is_well_formed_credential(key.encode("ascii"))
+
+
+def is_well_formed_credential(key: bytes) -> bool:
+    """The same for a key as a request brings it."""
+    if len(key) != LENGTH or not key.startswith(_PREFIX_BYTES):
+        return False
+    high, middle, low = _PAIRS.get(key[-6:-4]), _PAIRS.get(key[-4:-2]), _PAIRS.get(key[-2:])
+    if high is None or middle is None or low is None:
+        return False
+    return (high * _PAIR_BASE + middle) * _PAIR_BASE + low == zlib.crc32(key[:-CHECK_DIGITS])
 
 
 def digest(key: bytes) -> bytes:

@@ -8,6 +8,7 @@ need not have them read again.
 
 import re
 from ipaddress import AddressValueError, IPv6Address
+from typing import Any
 
 from microgateway.core.fields import Field, FieldTable, HeadError, Memory, content_length, is_token, members
 from microgateway.core.paths import PathError, is_plain, normalise
@@ -59,6 +60,8 @@ class FieldSection:
         "length_field",
         "max_forwards",
         "passed_on",
+        "recognised",
+        "recognised_by",
         "request_id",
         "traceparent",
         "transfer_encoding",
@@ -84,6 +87,9 @@ class FieldSection:
         self.forwarding: list[Field] | None = None
         self.request_id: bytes | None = None
         self.traceparent: bytes | None = None
+        # Who is behind the credential, and who says so: noted by authentication, since a connection keeps its section
+        self.recognised: Any = None
+        self.recognised_by: object = None
 
 
 class RequestHead:

@@ -11,6 +11,7 @@ A connection is in one of five phases, which say what arriving bytes are:
 
 import asyncio
 import os
+import re
 import socket
 import struct
 from enum import Enum
@@ -35,6 +36,7 @@ MOST_PIPELINED = 65_536  # bytes of requests to come that are kept while one is 
 LINGER_TIME = 2.0  # seconds
 HALF_CLOSE_GRACE = 1.0  # seconds for an answer to begin once the client has stopped sending
 NEVER = float("inf")
+_EMPTY_LINES = re.compile(rb"(?:\r\n)+")
 _RESET = struct.pack("ii", 1, 0)  # linger: on, for no time
 
 
@@ -57,8 +59,10 @@ class Downstream(asyncio.Protocol):
         "_body_bytes",
         "_eof_at",
         "_forwarding",
+        "_in_loop",
         "_last_section",
         "_last_text",
+        "_paused",
         "_pending",
         "_phase",
         "_plane",
@@ -85,6 +89,8 @@ class Downstream(asyncio.Protocol):
         self._eof_at = NEVER
         self.deadline = NEVER
         self.writable = True
+        self._paused = False  # whether this client is not read from for now
+        self._in_loop = False
         # One request's lifetime
         self._forwarding: Forwarding | None = None
         self._body: BodyReader | None = None
@@ -129,31 +135,43 @@ class Downstream(asyncio.Protocol):
         self.writable = True
         if self._forwarding is not None:
             self._forwarding.client_caught_up()
+        elif self._phase is _HEAD:
+            self._go_on()
 
     def data_received(self, data: bytes) -> None:
         phase = self._phase
-        if phase is _HEAD:
+        if phase is _HEAD and self.writable:
             self._pending = self._pending + data if self._pending else data
             self._read_requests()
         elif phase is _BODY:
             self._read_body(data)
-        elif phase is _ANSWER:
+        elif phase is _ANSWER or phase is _HEAD:
             self._pending += data
             if len(self._pending) > MOST_PIPELINED:
-                self._transport.pause_reading()
+                self.pause_reading()
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
     def _read_requests(self) -> None:
-        """As many requests as have come whole: each but the last must have been answered by the gateway itself."""
-        while self._phase is _HEAD and self._pending:
+        """As many requests as have come whole, up to one whose answer takes its time, or that the client doesn't read.
+
+        An answer may be there at once; then this loop goes on by itself, and is not begun a second time within itself.
+        """
+        if self._in_loop:
+            return
+        self._in_loop = True
+        self._read_while_answered()
+        self._in_loop = False
+
+    def _read_while_answered(self) -> None:
+        while self._phase is _HEAD and self._pending and self.writable:
             data = self._pending
             end = data.find(b"\r\n\r\n")
             if end < 0:
                 self._wait_for_head(data)
                 return
             if data[:2] == b"\r\n":  # RFC 9112, 2.2: an empty line before a request is skipped
-                self._pending = data[2:]
+                self._pending = data[cast(re.Match[bytes], _EMPTY_LINES.match(data)).end() :]
                 continue
             self._pending = b""
             try:
@@ -328,10 +346,12 @@ class Downstream(asyncio.Protocol):
 
     def pause_reading(self) -> None:
         if self._phase is not _CLOSED:
+            self._paused = True
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
         if self._phase is not _CLOSED and len(self._pending) <= MOST_PIPELINED:
+            self._paused = False
             self._transport.resume_reading()
 
     def cut_off(self) -> None:
@@ -357,11 +377,18 @@ class Downstream(asyncio.Protocol):
             self._close()
         else:
             self.deadline = now + self._plane.options.client_idle_timeout
-            was_answering = self._phase is _ANSWER
             self._phase = _HEAD
-            if was_answering and self._pending:
-                self._transport.resume_reading()
-                self._read_requests()
+            if self._paused or self._pending:
+                self._go_on()
+
+    def _go_on(self) -> None:
+        """To the next request, unless the client has answers to read first: they would pile up here without bound."""
+        if not self.writable:
+            return
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+        self._read_requests()
 
     # -- the end -------------------------------------------------------------------------------------------------------
 

@@ -196,6 +196,8 @@ class Forwarding:
         self._exchange.bytes_out = len(body)
         self._settle_by_status(answer.status, now)
         self._upstream = None
+        if not self._downstream.writable:
+            connection.transport.resume_reading()  # it was paused for this client; the next one may be quick
         connection.release(now, reusable=reusable and self._request_done)
         self._end(now)
 
@@ -222,6 +224,8 @@ class Forwarding:
         now = self._plane.now()
         self._settle_by_status(self._exchange.status, now)
         self._upstream = None
+        if not self._downstream.writable:
+            connection.transport.resume_reading()  # it was paused for this client; the next one may be quick
         connection.release(now, reusable=reusable and self._request_done)
         self._end(now)
 

@@ -64,12 +64,14 @@ def decide(head: RequestHead, snapshot: Snapshot, state: State, now: float, wall
 
 def authenticate(head: RequestHead, keys: KeyRing, wall: float) -> Principal | Problem:
     """Whose request this is, or why that can't be believed."""
-    credential = head.section.api_key
-    if credential is None:
+    section = head.section
+    if section.api_key is None:
         return KEY_MISSING
-    if head.section.api_key_lines != 1:
+    if section.api_key_lines != 1:
         return KEY_REPEATED
-    principal = keys.find(credential)
+    if section.recognised_by is not keys:
+        section.recognised, section.recognised_by = keys.find(section.api_key), keys
+    principal: Principal | None = section.recognised
     if principal is None:
         return KEY_INVALID
     if not principal.enabled:

@@ -93,6 +93,7 @@ class Stream:
 
     def send(self, data: bytes) -> None:
         """Raises `StreamEndedError` where the peer is gone, `TooSlowError` where it does not read."""
+        self.busy = False
         self.sock.settimeout(self.patience)
         try:
             self.sock.sendall(data)

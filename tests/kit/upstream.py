@@ -92,6 +92,7 @@ class Conversation:
 
     def wait_for(self, event: threading.Event, patience: float) -> None:
         deadline = time.monotonic() + patience
+        self.stream.busy = False
         while not event.wait(0.05):
             if self.upstream.is_stopped:
                 raise StreamEndedError("the upstream was stopped")
@@ -240,8 +241,8 @@ class Upstream:
             self.violations.append(f"slow: {error}")
         finally:
             talk.ended_by_peer = not talk.closed
-            if not talk.closed:
-                talk.stream.close()
+            talk.stream.close()
+            talk.stream.busy = False
             self.changed()
 
     def _run(self, talk: Conversation, script: Script) -> None:
