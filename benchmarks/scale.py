@@ -29,7 +29,7 @@ from benchmarks.upstream import small_answers
 from benchmarks.workload import HEADERS, KEY_HEADER, Cores
 
 SMALL = Size(routes=10, keys=10)
-CALLS = 10_000  # different requests in the load's rotation, the same number for both sizes
+CALLS = 100  # different requests in the load's rotation, the same number for both sizes
 LARGEST_RATIO = 1.10
 LONGEST_START_SECONDS = 10.0
 MEGABYTE = 1_000_000
@@ -93,7 +93,7 @@ def measure(options: argparse.Namespace) -> list[tuple[Loaded, Series]]:
             folder = Path(temporary) / name
             folder.mkdir()
             one = stack.enter_context(loaded(name, size, Place(folder, cores.proxy, upstream_port)))
-            calls = [(call.path, call.key or "") for call in one.entries.calls(CALLS)]
+            calls = [(call.path, call.key or "") for call in one.entries.calls(options.calls)]
             scripts[name] = rotating_script(folder / "load.lua", HEADERS, KEY_HEADER, calls)
             gateways.append(one)
         contenders = [one.contender for one in gateways]
@@ -123,6 +123,9 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--routes", type=int, default=10_000, help="routes of the large gateway (default 10000)")
     parser.add_argument("--keys", type=int, default=100_000, help="keys of the large gateway (default 100000)")
+    parser.add_argument(
+        "--calls", type=int, default=CALLS, help="different requests, spread over routes and keys (default 100)"
+    )
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each, taken in turn (default 5)")
     parser.add_argument("--seconds", type=int, default=3, help="length of a round (default 3)")
     parser.add_argument("--connections", type=int, default=32, help="keep-alive connections (default 32)")
@@ -146,7 +149,7 @@ def main(given: Sequence[str] | None = None) -> int:
         return 1
     print(report.machine())
     print(f"{options.rounds} rounds of {options.seconds} s in turn, {options.connections} connections; medians")
-    print(f"every connection walks through {CALLS:,} requests spread over all routes and keys\n")
+    print(f"every connection walks through {options.calls:,} requests spread over all routes and keys\n")
     table = report.markdown_table if options.markdown else report.plain_table
     print(table(COLUMNS, [row(small, small_series), row(large, large_series)]), end="\n\n")
     outcome = list(verdicts(small_series, large_series, large.start_seconds))

@@ -31,7 +31,7 @@ from microgateway.persistence.migration import NewerDatabaseError, upgrade
 
 SQLITE_FILE = "microgateway.db"
 BUSY_TIMEOUT = 5_000  # milliseconds that SQLite waits for another process's write
-CONNECT_TIMEOUT = 10.0  # seconds to reach PostgreSQL
+POSTGRES_TIMEOUTS = {"timeout": 10.0, "command_timeout": 60.0}  # seconds, to connect and for each statement
 WRITES = "writes"  # an execution option: this transaction is going to write
 
 _DRIVERS = {
@@ -121,7 +121,7 @@ def _with_asyncpg_options(url: URL) -> URL:
 
 def _create_engine(url: URL) -> AsyncEngine:
     is_sqlite = url.get_backend_name() == "sqlite"
-    options: dict[str, Any] = {} if is_sqlite else {"pool_pre_ping": True, "connect_args": {"timeout": CONNECT_TIMEOUT}}
+    options: dict[str, Any] = {} if is_sqlite else {"pool_pre_ping": True, "connect_args": dict(POSTGRES_TIMEOUTS)}
     try:
         engine = create_async_engine(url, hide_parameters=True, **options)
     except ModuleNotFoundError as error:

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, NoReturn
 
 from microgateway.errors import StartupError
 from microgateway.process.gateway import Gateway
@@ -33,31 +33,38 @@ class Application:
             await self._gateway.open()
         except StartupError as error:
             _give_up(error)
-        announce(self._gateway)
+        announce(self._gateway, self._gateway.settings.port)
         await send({"type": "lifespan.startup.complete"})
         await receive()  # lifespan.shutdown
         await self._gateway.close()
         await send({"type": "lifespan.shutdown.complete"})
 
 
-def announce(gateway: Gateway) -> None:
+def announce(gateway: Gateway, control_port: int) -> None:
     """Where things are, for whoever started the gateway. A new admin token is shown here and never again."""
     settings = gateway.settings
-    print(f"Proxy port: {settings.proxy_host}:{gateway.proxy_port}", file=sys.stderr)
+    print(f"Proxy port:   http://{_reachable(settings.proxy_host)}:{gateway.proxy_port}", file=sys.stderr)
+    print(f"Control port: http://{_reachable(settings.host)}:{control_port}", file=sys.stderr)
     if gateway.admin_token.is_new:
-        print(f"Dashboard:  {dashboard_url(gateway)}", file=sys.stderr)
+        print(f"Dashboard:    {dashboard_url(gateway, control_port)}", file=sys.stderr)
     for issued in gateway.seeded.keys:
         if issued.is_generated:
             print(f"API key {issued.key.name!r}, shown this once: {issued.text}", file=sys.stderr)
 
 
-def dashboard_url(gateway: Gateway) -> str:
-    settings = gateway.settings
-    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host  # noqa: S104
-    return f"http://{host}:{settings.port}/#token={gateway.admin_token.text}"
+def dashboard_url(gateway: Gateway, control_port: int) -> str:
+    """With the admin token behind the #, which a browser sends to nobody."""
+    return f"http://{_reachable(gateway.settings.host)}:{control_port}/#token={gateway.admin_token.text}"
 
 
-def _give_up(error: StartupError) -> None:
+def _reachable(host: str) -> str:
+    """An address that a client on this machine can use for one that means all of them."""
+    if host in ("0.0.0.0", "::", ""):  # noqa: S104
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
+def _give_up(error: StartupError) -> NoReturn:
     """One line and exit code 1. An ASGI server would print a traceback and choose its own code; nothing is open yet."""
     print(f"microgateway: {error}", file=sys.stderr, flush=True)
     os._exit(1)

@@ -62,10 +62,10 @@ async def _serve(settings: Settings, control: socket.socket, *, demo: bool) -> i
         await gateway.open()
         running.push_async_callback(gateway.close)
         if upstreams is None:
-            announce(gateway)
+            announce(gateway, _port_of(control))
         else:
             key = await prepare(gateway.configuration, settings.data_dir, upstreams.base_urls)
-            print(_demo_banner(gateway, key, upstreams), flush=True)
+            print(_demo_banner(gateway, _port_of(control), key, upstreams), flush=True)
         config = uvicorn.Config(
             gateway.app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=5
         )
@@ -73,9 +73,13 @@ async def _serve(settings: Settings, control: socket.socket, *, demo: bool) -> i
     return 0
 
 
-def _demo_banner(gateway: Gateway, key: str, upstreams: DemoUpstreams) -> str:
+def _port_of(listening: socket.socket) -> int:
+    return int(listening.getsockname()[1])
+
+
+def _demo_banner(gateway: Gateway, control_port: int, key: str, upstreams: DemoUpstreams) -> str:
     return banner(
-        dashboard_url=dashboard_url(gateway),
+        dashboard_url=dashboard_url(gateway, control_port),
         proxy_url=f"http://127.0.0.1:{gateway.proxy_port}",
         api_key=key,
         base_urls=upstreams.base_urls,

@@ -79,7 +79,8 @@ class TestBodies:
     @pytest.mark.parametrize("patch", [b"[]", b"null", b"7"])
     async def test_a_patch_that_is_no_object(self, control: Control, patch: bytes) -> None:
         service = await control.service()
-        await control.ask("PATCH", f"/api/services/{service['id']}", 422, content=patch, headers=JSON)
+        problem = await control.ask("PATCH", f"/api/services/{service['id']}", 422, content=patch, headers=JSON)
+        assert [error["field"] for error in problem["errors"]] == ["body"]
 
     @pytest.mark.parametrize(
         "body",
@@ -111,7 +112,8 @@ class TestBodies:
 
     async def test_a_body_that_is_just_not_too_large(self, control: Control) -> None:
         body = b'{"name": "a", "base_url": "http://a"}'
-        await refused(control, body + b" " * (100_000 - len(body)), 201)
+        created = await refused(control, body + b" " * (100_000 - len(body)), 201)
+        assert created["name"] == "a"
 
 
 class TestPaths:

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, inspect, text
 from microgateway.errors import StartupError
 from microgateway.persistence.database import Database, locate_database
 from microgateway.persistence.migration import migration_config
+from microgateway.persistence.repository import Repository
 from microgateway.persistence.tables import metadata
 
 
@@ -47,7 +48,7 @@ async def test_two_gateways_that_start_at_once(database_url: str, tmp_path: Path
     both = [Database(locate_database(database_url, tmp_path)) for _ in range(2)]
     await asyncio.gather(*(database.open() for database in both))
     for database in both:
-        await database.ping()
+        assert await Repository(database).is_empty()
         await database.close()
 
 
