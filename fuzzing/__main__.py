@@ -11,7 +11,7 @@ from random import Random
 
 from fuzzing.corpus import ANSWERS, REQUESTS
 from fuzzing.mutation import mutate
-from fuzzing.targets import AnswerHeads, MutatedAnswers, RequestHeads, Target, WholePlane
+from fuzzing.targets import AnswerHeads, MutatedAnswers, RequestHeads, Target, WholeAnswers, WholePlane
 
 PROGRESS_INTERVAL = 5.0  # seconds
 MOST_FINDINGS = 20  # then it stops: one bug shows in many messages
@@ -55,6 +55,7 @@ class Run:
             Share("answers", AnswerHeads(), mutated_answer, 250),
             Share("conversations", WholePlane(), mutated_conversation, 30),
             Share("conversations with bad answers", WholePlane(MutatedAnswers(mutated_answer)), mutated_conversation, 20),
+            Share("whole answers", WholeAnswers(), mutated_answer, 30),
         ]
 
     def go(self, *, seconds: float, most: int | None, tell: Callable[[str], object]) -> None:

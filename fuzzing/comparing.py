@@ -16,7 +16,7 @@ TAKEN_OUT = frozenset(
 )
 LOOKED_ALIKE = frozenset(
     b"content-length transfer-encoding x-api-key x-forwarded-for x-forwarded-host x-forwarded-port x-forwarded-proto "
-    b"x-real-ip x-forwarded-by x-forwarded-prefix x-forwarded-server x-client-ip".split()
+    b"x-real-ip x-forwarded x-forwarded-by x-forwarded-prefix x-forwarded-server x-client-ip".split()
 )
 TAKEN_OUT_OF_ANSWERS = frozenset(
     b"content-length transfer-encoding connection upgrade keep-alive proxy-connection proxy-authenticate te trailer "
@@ -60,7 +60,7 @@ def answer_difference(ours: OurAnswer, theirs: TheirAnswer) -> str | None:
     pairs: list[tuple[str, object, object]] = [
         ("status", head.status, theirs.status),
         ("status line", status_line, b"HTTP/1.1 %d %b" % (theirs.status, theirs.reason)),
-        ("fields", fields_of(lines), told),
+        ("fields", fields_of(lines), [*told, (b"via", theirs.version + b" microgateway")]),
     ]
     return _first_difference([*pairs, *_body_pairs(ours.body, theirs.body)])
 

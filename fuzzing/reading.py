@@ -50,6 +50,7 @@ class OurAnswer:
 class TheirAnswer:
     status: int
     reason: bytes
+    version: bytes
     fields: Fields
     body: Body
 
@@ -98,20 +99,33 @@ def read_their_request(data: bytes) -> TheirRequest | None:
     )
 
 
-def read_their_answer(data: bytes, *, to_head: bool) -> TheirAnswer | None:
-    """The answer on a connection that was closed behind `data`: the first head that comes, be it an interim one."""
+def read_their_answer(data: bytes, *, to_head: bool, closed: bool = True) -> TheirAnswer | None:
+    """The first head that comes, be it an interim one, and its body. `closed`: the connection ended behind `data`."""
+    connection = _asked(data, to_head=to_head)
+    answer = connection.next_event()
+    if isinstance(answer, h11.InformationalResponse):
+        return _their_answer(answer, Body(b"", True, len(connection.trailing_data[0])))
+    return _their_answer(answer, _their_body(connection, closed=closed)) if isinstance(answer, h11.Response) else None
+
+
+def read_their_final_answer(data: bytes, *, to_head: bool, closed: bool = True) -> TheirAnswer | None:
+    """The first answer that is not an interim one."""
+    connection = _asked(data, to_head=to_head)
+    while isinstance(answer := connection.next_event(), h11.InformationalResponse):
+        pass
+    return _their_answer(answer, _their_body(connection, closed=closed)) if isinstance(answer, h11.Response) else None
+
+
+def _asked(data: bytes, *, to_head: bool) -> h11.Connection:
     connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=LARGEST)
     connection.send(h11.Request(method="HEAD" if to_head else "GET", target="/", headers=[("Host", "a.example")]))
     connection.send(h11.EndOfMessage())
     connection.receive_data(data)
-    answer = connection.next_event()
-    if not isinstance(answer, h11.Response | h11.InformationalResponse):
-        return None
-    if isinstance(answer, h11.InformationalResponse):
-        body = Body(b"", True, len(connection.trailing_data[0]))
-    else:
-        body = _their_body(connection, closed=True)
-    return TheirAnswer(answer.status_code, bytes(answer.reason), _fields(answer.headers), body)
+    return connection
+
+
+def _their_answer(answer: h11.Response | h11.InformationalResponse, body: Body) -> TheirAnswer:
+    return TheirAnswer(answer.status_code, bytes(answer.reason), bytes(answer.http_version), _fields(answer.headers), body)
 
 
 def _their_body(connection: h11.Connection, *, closed: bool = False) -> Body:

@@ -19,6 +19,7 @@ from fuzzing.reading import (
     read_our_answer,
     read_our_request,
     read_their_answer,
+    read_their_final_answer,
     read_their_request,
 )
 from fuzzing.scripted import ScriptedUpstream
@@ -199,6 +200,49 @@ class WholePlane:
             raise FindingError("a client's connection is open for ever")
         if bench.opened() != bench.really_open():
             raise FindingError(f"{bench.opened()} connections are counted, {bench.really_open()} are open")
+
+
+class WholeAnswers:
+    """An upstream's bytes in pieces, and its end, through the whole data plane: the client never takes a broken answer
+    for a whole one, nor gets another body than h11 reads in what the upstream sent.
+    """
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+
+    def check(self, message: bytes, random: Random) -> None:
+        to_head, closed = random.random() < 0.1, random.random() < 0.5
+        bench = Workbench(configuration())
+        wire = bench.connect()
+        wire.send(b"%b / HTTP/1.1\r\nHost: a.example\r\n\r\n" % (b"HEAD" if to_head else b"GET"))
+        bench.run()
+        upstream = bench.upstream_wires[0]
+        for piece in pieces(message, random):
+            upstream.send(piece)
+        if closed:
+            upstream.send_eof()
+        bench.run()
+        bench.sweep(LONG_AFTER)
+        self._judge(message, bench, wire, to_head=to_head, closed=closed)
+
+    def _judge(self, message: bytes, bench: Workbench, wire: Wire, *, to_head: bool, closed: bool) -> None:
+        (exchange,) = bench.exchanges
+        told = read_their_final_answer(bytes(wire.written), to_head=to_head, closed=not wire.aborted)
+        if told is None:
+            raise FindingError(f"the client got no answer: {bytes(wire.written)!r}")
+        if told.body.complete is not (exchange.code == "" or exchange.upstream_status == 0):
+            raise FindingError(f"recorded as {exchange.status} {exchange.code}, the client got {told}")
+        if exchange.upstream_status == 0 or not told.body.complete:
+            self.counts["refused" if exchange.upstream_status == 0 else "cut off"] += 1
+            return
+        self.counts["read"] += 1
+        meant = ask_h11(partial(read_their_final_answer, to_head=to_head, closed=closed), message)
+        if meant is None or (meant.status, meant.body.payload, meant.body.complete) != (
+            told.status,
+            told.body.payload,
+            True,
+        ):
+            raise FindingError(f"the upstream sent {meant}, the client got {told}")
 
 
 class MutatedAnswers:

@@ -68,7 +68,9 @@ class KeyRing:
 
     def find(self, credential: bytes) -> Principal | None:
         """Whose key this is, or None for a mistyped or unknown one."""
-        return self._by_digest.get(api_keys.digest(credential)) if api_keys.is_well_formed_credential(credential) else None
+        return (
+            self._by_digest.get(api_keys.digest(credential)) if api_keys.is_well_formed_credential(credential) else None
+        )
 
     def replacing(self, changes: Mapping[bytes, Principal | None]) -> "KeyRing":
         """A key ring with other principals for these digests; None takes one out."""

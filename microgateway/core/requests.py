@@ -13,6 +13,7 @@ from typing import Any
 from microgateway.core.fields import Field, FieldTable, HeadError, Memory, content_length, is_token, members
 from microgateway.core.paths import PathError, is_plain, normalise
 
+WEBSOCKET = b"websocket"
 NO_BODY = 0
 CHUNKED = -1
 
@@ -101,6 +102,12 @@ class RequestHead:
 
     __slots__ = ("authority", "host", "keep_alive", "method", "minor_version", "path", "query", "section")
 
+    def asks_for_websocket(self) -> bool:
+        """Whether this is a WebSocket handshake (RFC 6455, 4.2.1), as far as a proxy needs to know."""
+        section = self.section
+        is_get = self.method == b"GET" and self.minor_version == 1
+        return section.upgrade == WEBSOCKET and is_get and section.body == NO_BODY
+
     def __init__(self, method: bytes, section: FieldSection) -> None:
         self.method = method
         self.section = section
@@ -133,7 +140,9 @@ def read_section(lines: list[bytes], table: FieldTable, private: dict[bytes, Fie
         section.upgrade = None  # RFC 9110, 7.8: it counts only when Connection names it
     if not section.connection <= _NOT_NOMINATED:
         _take_off_nominated(section)
-    section.has_extras = section.authorization is not None or section.max_forwards is not None
+    section.has_extras = any(
+        extra is not None for extra in (section.authorization, section.max_forwards, section.upgrade)
+    )
     section.passed_on = b"\r\n".join([*fields, b""])
     return section
 

@@ -1,12 +1,14 @@
-"""One client connection: reads requests strictly and one after the other, has each judged, and writes the answers in
-order.
+"""One client connection: reads requests strictly and in turn, has each judged, and writes the answers in order.
 
-A connection is in one of five phases, which say what arriving bytes are:
+A connection is in one of six phases, which say what arriving bytes are:
 
-    HEAD     the beginning of the next request, or nothing yet BODY     the body of the request that is being forwarded
-    ANSWER   the request is whole and its answer on the way: bytes are requests to come, kept up to a bound LINGER   the
-    last answer was written before the request's end: bytes are read and dropped, so that the answer isn't lost to a
-    reset CLOSED
+    HEAD     the beginning of the next request, or nothing yet
+    BODY     the body of the request that is being forwarded
+    ANSWER   the request is whole and its answer on the way: bytes are requests to come, kept up to a bound
+    TUNNEL   the connection was upgraded: bytes are the upstream's
+    LINGER   the last answer was written before the request's end: bytes are read and dropped, since a connection
+             closed with bytes unread would be reset, and the answer lost
+    CLOSED
 """
 
 import asyncio
@@ -27,6 +29,7 @@ from microgateway.data_plane.pipeline import decide
 from microgateway.data_plane.problems import BODY_TOO_LARGE, CLIENT_TIMEOUT, TOO_MANY_CONNECTIONS, bad_head
 from microgateway.data_plane.responses import CONTINUE, problem_answer
 from microgateway.data_plane.rewriting import identify
+from microgateway.data_plane.tunnel import Tunnel
 from microgateway.exchange import Exchange, Judgement, Problem
 
 if TYPE_CHECKING:
@@ -44,11 +47,12 @@ class Phase(Enum):
     HEAD = 1
     BODY = 2
     ANSWER = 3
-    LINGER = 4
-    CLOSED = 5
+    TUNNEL = 4
+    LINGER = 5
+    CLOSED = 6
 
 
-_HEAD, _BODY, _ANSWER, _LINGER, _CLOSED = Phase  # names of their own: an enum's members cost a look-up each
+_HEAD, _BODY, _ANSWER, _TUNNEL, _LINGER, _CLOSED = Phase  # names of their own: an enum's members cost a look-up each
 
 
 class Downstream(asyncio.Protocol):
@@ -69,6 +73,7 @@ class Downstream(asyncio.Protocol):
         "_private",
         "_requests",
         "_transport",
+        "_tunnel",
         "deadline",
         "peer",
         "writable",
@@ -95,6 +100,7 @@ class Downstream(asyncio.Protocol):
         self._forwarding: Forwarding | None = None
         self._body: BodyReader | None = None
         self._body_bytes = 0
+        self._tunnel: Tunnel | None = None
 
     # -- what the event loop calls -------------------------------------------------------------------------------------
 
@@ -102,6 +108,9 @@ class Downstream(asyncio.Protocol):
         plane = self._plane
         self._transport = cast(asyncio.Transport, transport)
         peer, here = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+        if peer is None or here is None:  # gone before it was accepted
+            self._transport.abort()
+            return
         secure = transport.get_extra_info("sslcontext") is not None
         self.peer = Peer(peer[0], here[1], secure=secure, trusted_networks=plane.options.trusted_proxies)
         plane.downstreams.add(self)
@@ -121,6 +130,9 @@ class Downstream(asyncio.Protocol):
 
         Its answer may still be wanted (a half-close), or nobody is there any more.
         """
+        if self._phase is _TUNNEL and self._tunnel is not None:
+            self._tunnel.client_stopped()
+            return True
         if self._phase is _ANSWER and self._forwarding is not None:
             self._eof_at = self._plane.now()
             return True
@@ -149,6 +161,8 @@ class Downstream(asyncio.Protocol):
             self._pending += data
             if len(self._pending) > MOST_PIPELINED:
                 self.pause_reading()
+        elif phase is _TUNNEL and self._tunnel is not None:
+            self._tunnel.from_client(data)
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
@@ -166,13 +180,13 @@ class Downstream(asyncio.Protocol):
     def _read_while_answered(self) -> None:
         while self._phase is _HEAD and self._pending and self.writable:
             data = self._pending
+            if data[:2] == b"\r\n":  # RFC 9112, 2.2: an empty line before a request is skipped
+                self._pending = data[cast(re.Match[bytes], _EMPTY_LINES.match(data)).end() :]
+                continue
             end = data.find(b"\r\n\r\n")
             if end < 0:
                 self._wait_for_head(data)
                 return
-            if data[:2] == b"\r\n":  # RFC 9112, 2.2: an empty line before a request is skipped
-                self._pending = data[cast(re.Match[bytes], _EMPTY_LINES.match(data)).end() :]
-                continue
             self._pending = b""
             try:
                 self._begin(self._read_head(data, end), data, end + 4)
@@ -354,6 +368,20 @@ class Downstream(asyncio.Protocol):
             self._paused = False
             self._transport.resume_reading()
 
+    @property
+    def transport(self) -> asyncio.Transport:
+        """For a tunnel, which writes by itself."""
+        return self._transport
+
+    def begin_tunnel(self, tunnel: Tunnel) -> None:
+        """From now on bytes are the tunnel's, those that came early too."""
+        self._tunnel = tunnel
+        self._phase = _TUNNEL
+        if self._pending:
+            early, self._pending = self._pending, b""
+            tunnel.from_client(early)
+        self._transport.resume_reading()
+
     def cut_off(self) -> None:
         """Ends the connection so that the client sees an unfinished answer for what it is.
 
@@ -373,13 +401,15 @@ class Downstream(asyncio.Protocol):
             return
         if not request_done:
             self._linger(now)
-        elif not keep_alive or self._eof_at != NEVER:
+        elif not keep_alive or self._plane.draining:
             self._close()
         else:
             self.deadline = now + self._plane.options.client_idle_timeout
             self._phase = _HEAD
             if self._paused or self._pending:
                 self._go_on()
+            if self._eof_at != NEVER and self._phase is _HEAD and not self._pending:
+                self._close()  # the client sends no more, and has all its answers
 
     def _go_on(self) -> None:
         """To the next request, unless the client has answers to read first: they would pile up here without bound."""
@@ -429,9 +459,8 @@ class Downstream(asyncio.Protocol):
 
     def _close(self) -> None:
         self._phase = _LINGER
-        self.deadline = (
-            self._plane.now() + self._plane.options.client_body_timeout
-        )  # for a client that never reads its answer
+        # The answer may still be on its way to a client that never reads it
+        self.deadline = self._plane.now() + self._plane.options.client_body_timeout
         self._transport.close()
 
 

@@ -6,6 +6,7 @@ Whichever comes first, `_end` gives back the permit and the upstream connection 
 later finds `ended` set.
 """
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from microgateway.core.answers import NO_BODY, AnswerHead
@@ -24,7 +25,8 @@ from microgateway.data_plane.problems import (
     UPSTREAM_UNREACHABLE,
 )
 from microgateway.data_plane.responses import added_fields
-from microgateway.data_plane.rewriting import upstream_head
+from microgateway.data_plane.rewriting import SWITCH, upstream_head
+from microgateway.data_plane.tunnel import Tunnel
 from microgateway.exchange import CLIENT_CLOSED_REQUEST, Exchange, Judgement, Problem
 from microgateway.snapshot import Destination, Target
 
@@ -58,6 +60,7 @@ class Forwarding:
         "_replayable",
         "_request_done",
         "_target",
+        "_tunnel",
         "_upstream",
         "active_at",
         "answer_begun",
@@ -90,6 +93,7 @@ class Forwarding:
         self._replayable = True
         self._answer_is_chunked = False
         self._client_keeps_alive = False
+        self._tunnel: Tunnel | None = None
         self.answer_begun = False
         self.ended = False
         self.active_at = exchange.started
@@ -183,6 +187,28 @@ class Forwarding:
         """An interim answer for the client: passed on, unless it speaks HTTP/1.0, which has none (RFC 9110, 15.2)."""
         if self.head.minor_version == 1:
             self._downstream.write(answer.passed_on + b"\r\n")
+
+    def switched(self, answer: AnswerHead, upstream: asyncio.Transport) -> Tunnel:
+        """The upstream agreed to a WebSocket: the client is told, and gets a tunnel."""
+        now = self._plane.now()
+        exchange = self._exchange
+        self.answer_begun = True
+        exchange.answered, exchange.status, exchange.upstream_status = now, answer.status, answer.status
+        self._settle_by_status(answer.status, now)
+        self._downstream.write(
+            b"%b%b\r\n%b\r\n" % (answer.passed_on, SWITCH, added_fields(exchange.request_id, self._judgement))
+        )
+        self._tunnel = tunnel = Tunnel(
+            client=self._downstream.transport, upstream=upstream, now=self._plane.now, on_end=self._tunnel_ended
+        )
+        self._downstream.begin_tunnel(tunnel)
+        return tunnel
+
+    def _tunnel_ended(self) -> None:
+        if self._tunnel is not None:
+            self._exchange.bytes_in, self._exchange.bytes_out = self._tunnel.bytes_in, self._tunnel.bytes_out
+        self._upstream = None
+        self._end(self._plane.now())
 
     def answered_whole(
         self, answer: AnswerHead, body: bytes, connection: "UpstreamConnection", *, reusable: bool
@@ -282,6 +308,9 @@ class Forwarding:
         """The client left: the upstream is told at once, and its place is freed."""
         if self.ended:
             return
+        if self._tunnel is not None:
+            self._tunnel.end()
+            return
         now = self._plane.now()
         if not self.answer_begun:
             self._exchange.status = CLIENT_CLOSED_REQUEST
@@ -296,6 +325,10 @@ class Forwarding:
 
     def check(self, now: float) -> None:
         """Called by the sweep: ends what is overdue."""
+        if self._tunnel is not None:
+            if now - self._tunnel.active_at >= self._plane.options.client_idle_timeout:
+                self._tunnel.end()
+            return
         timeout, options, upstream = self._destination.timeout, self._plane.options, self._destination.upstream
         quiet = now - self.active_at
         waits_for_client = self._pool is None and (

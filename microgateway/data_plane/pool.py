@@ -34,9 +34,10 @@ class Pool:
     def connect(self, forwarding: "Forwarding") -> None:
         """Opens a connection for this request, which is told when it is there or why it can't be."""
         self.opened += 1
-        task = asyncio.get_running_loop().create_task(self._connect(forwarding))
+        made: list[UpstreamConnection] = []
+        task = asyncio.get_running_loop().create_task(self._connect(forwarding, made))
         self._connecting[forwarding] = task
-        task.add_done_callback(lambda _: self._connecting.pop(forwarding, None))
+        task.add_done_callback(lambda task: self._connect_ended(forwarding, made, task))
 
     def cancel(self, forwarding: "Forwarding") -> None:
         """The request no longer wants the connection that is being opened for it."""
@@ -58,9 +59,8 @@ class Pool:
     def connecting(self) -> int:
         return len(self._connecting)
 
-    async def _connect(self, forwarding: "Forwarding") -> None:
+    async def _connect(self, forwarding: "Forwarding", made: list[UpstreamConnection]) -> None:
         loop = asyncio.get_running_loop()
-        made: list[UpstreamConnection] = []
 
         def factory() -> UpstreamConnection:
             made.append(UpstreamConnection(self._plane, self))
@@ -74,15 +74,20 @@ class Pool:
                 ssl=self._tls,
                 server_hostname=self.url.host if self._tls else None,
             )
-        except (OSError, ssl.SSLError) as error:
+        except (OSError, UnicodeError) as error:  # UnicodeError: a host that can't be a name in the DNS
             self._not_made(made)
             forwarding.connection_failed(f"{type(error).__name__}: {error}")
-        except asyncio.CancelledError:
-            self._not_made(made)
-            raise
         else:
             made[-1].connected()
             forwarding.connected(made[-1])
+
+    def _connect_ended(
+        self, forwarding: "Forwarding", made: list[UpstreamConnection], task: asyncio.Task[None]
+    ) -> None:
+        if self._connecting.get(forwarding) is task:  # a failed one's request may be at its next attempt
+            del self._connecting[forwarding]
+        if task.cancelled():  # perhaps before it had begun, so that it could not give the place back itself
+            self._not_made(made)
 
     def _not_made(self, made: list[UpstreamConnection]) -> None:
         """Gives the place back, unless a connection got as far as giving it back itself."""

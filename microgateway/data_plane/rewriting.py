@@ -9,6 +9,7 @@ from microgateway.exchange import Exchange
 from microgateway.snapshot import Destination, Target
 
 VIA_1_1 = b"Via: 1.1 microgateway\r\n"
+SWITCH = b"Connection: Upgrade\r\nUpgrade: websocket"
 VIA_1_0 = b"Via: 1.0 microgateway\r\n"
 _METHODS_WITH_BODY = frozenset((b"POST", b"PUT", b"PATCH"))  # RFC 9110, 8.6: these say that there is no body
 
@@ -48,6 +49,8 @@ def _extras(head: RequestHead, destination: Destination) -> bytes:
     if section.max_forwards is not None:
         counts = head.method in METHODS_THAT_COUNT_HOPS
         lines.append(b"Max-Forwards: %d" % (section.max_forwards - 1 if counts else section.max_forwards))
+    if head.asks_for_websocket():
+        lines.append(SWITCH)
     return b"\r\n".join([*lines, b""])
 
 

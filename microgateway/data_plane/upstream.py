@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, cast
 from microgateway.core.answers import CHUNKED, NO_BODY, UNTIL_CLOSE, AnswerHead
 from microgateway.core.fields import Field, HeadError
 from microgateway.core.framing import BodyReader, ChunkedReader, FixedReader, UntilCloseReader
+from microgateway.core.requests import WEBSOCKET
+from microgateway.data_plane.tunnel import Tunnel
 
 if TYPE_CHECKING:
     from microgateway.data_plane.forwarding import Forwarding
@@ -45,6 +47,7 @@ class UpstreamConnection(asyncio.Protocol):
         "received",
         "requests",
         "transport",
+        "tunnel",
         "was_made",
         "writable",
     )
@@ -65,6 +68,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._answer: AnswerHead | None = None
         self._reader: BodyReader | None = None
         self._interims = 0
+        self.tunnel: Tunnel | None = None
         # The connection's lifetime
         self.requests = 0
         self.idle_since = 0.0
@@ -86,6 +90,9 @@ class UpstreamConnection(asyncio.Protocol):
         forwarding = self.forwarding
         if forwarding is None:
             return
+        if self.tunnel is not None:
+            self.tunnel.end()
+            return
         if error is None and type(self._reader) is UntilCloseReader:
             self._finish_answer(forwarding, reusable=False)
             return
@@ -93,6 +100,9 @@ class UpstreamConnection(asyncio.Protocol):
         forwarding.upstream_lost(stale=not self.received and self.requests > 1)
 
     def eof_received(self) -> bool:
+        if self.tunnel is not None:
+            self.tunnel.upstream_stopped()
+            return True
         return False  # an upstream that stopped sending is done: close, and let connection_lost judge
 
     def pause_writing(self) -> None:
@@ -122,6 +132,9 @@ class UpstreamConnection(asyncio.Protocol):
         forwarding = self.forwarding
         if forwarding is None:
             self.close()
+            return
+        if self.tunnel is not None:
+            self.tunnel.from_upstream(data)
             return
         self.received = True
         try:
@@ -165,13 +178,22 @@ class UpstreamConnection(asyncio.Protocol):
         """A 1xx answer: the final one is still to come (RFC 9110, 15.2)."""
         self._interims += 1
         if answer.status == SWITCHING_PROTOCOLS:
-            raise HeadError("The upstream switches protocols without having been asked to.")
+            self._switch(forwarding, answer, data[position:])
+            return
         if self._interims > MOST_INTERIM_ANSWERS:
             raise HeadError("The upstream sends interim answers without end.")
         if answer.status == EARLY_HINTS:
             forwarding.interim_answered(answer)
         if position < len(data):
             self._read_head(forwarding, data[position:])
+
+    def _switch(self, forwarding: "Forwarding", answer: AnswerHead, rest: bytes) -> None:
+        switches = answer.upgrade == WEBSOCKET and answer.connection is not None and b"upgrade" in answer.connection
+        if not switches or not forwarding.head.asks_for_websocket():
+            raise HeadError("The upstream switches protocols without having been asked to.")
+        self.tunnel = forwarding.switched(answer, self.transport)
+        if rest:
+            self.tunnel.from_upstream(rest)
 
     def _take_final(self, forwarding: "Forwarding", answer: AnswerHead, data: bytes, position: int) -> None:
         size = len(data) - position

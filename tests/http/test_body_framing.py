@@ -1,10 +1,12 @@
-"""Framing, second part: Content-Length and Transfer-Encoding (RFC 9112, 6), and every known way to smuggle with them."""
+"""Framing, second part: Content-Length and Transfer-Encoding (RFC 9112, 6), and every known way to smuggle with
+them.
+"""
 
 from collections.abc import Iterator
 
 import pytest
 
-from tests.kit.cases import DELIVERIES, AnyOf, Case, Expectation, Forwarded, Refused, Seen, run
+from tests.kit.cases import DELIVERIES, AnyOf, Case, Expectation, Forwarded, Refused, Seen, check
 from tests.kit.fixtures import Pair
 from tests.kit.messages import chunked, lines
 
@@ -30,10 +32,14 @@ def seen(body: bytes = b"", method: bytes = b"POST", lacks: tuple[bytes, ...] = 
 
 def bad_length_rows() -> Iterator[Case]:
     for value in (
-        b"", b" ", b"+5", b"-5", b"-0", b"+0", b"0x5", b"0X5", b"5h", b"5 5", b"5\t5", b"5.0", b"5.", b".5", b"5e0", b"5,", b",5",
-        b", 5", b"5;", b"5;5", b"5_0", b"_5", b"5'", b'"5"', b"'5'", b"five", b"null", b"NaN", b"inf", b"5-", b"5+0", b"=5", b"5/1",
-        b"(5)", b"0b101", b"0o5", b"%35", b"\xc2\xb5", b"\xd9\xa5", b"\xef\xbc\x95", b"\xb2", b"5\xa0", b"\xa05", b"5\x00", b"\x005",
-        b"5\x0b", b"\x0b5", b"5\x0c", b"5\x1f", b"5\x7f", b"5\r", b"\r5", b"5 chunked", b"chunked", b"-9223372036854775808",
+        b"", b" ", b"+5", b"-5", b"-0", b"+0", b"0x5", b"0X5", b"5h", b"5 5", b"5\t5", b"5.0", b"5.", b".5", b"5e0",
+        b"5,", b",5",
+        b", 5", b"5;", b"5;5", b"5_0", b"_5", b"5'", b'"5"', b"'5'", b"five", b"null", b"NaN", b"inf", b"5-", b"5+0",
+        b"=5", b"5/1",
+        b"(5)", b"0b101", b"0o5", b"%35", b"\xc2\xb5", b"\xd9\xa5", b"\xef\xbc\x95", b"\xb2", b"5\xa0", b"\xa05",
+        b"5\x00", b"\x005",
+        b"5\x0b", b"\x0b5", b"5\x0c", b"5\x1f", b"5\x7f", b"5\r", b"\r5", b"5 chunked", b"chunked",
+        b"-9223372036854775808",
         b"9223372036854775808", b"18446744073709551616", b"18446744073709551621", b"4294967301" * 3, b"1" + b"0" * 30,
     ):  # fmt: skip
         overflows = len(value) > 18 and value.isdigit()
@@ -73,7 +79,7 @@ def good_length_rows() -> Iterator[Case]:
     for value in (b"05", b"0005", b"0000000000000005"):
         yield Case(
             name=f"Content-Length: {value!r}",
-            why=f"{LENGTH}. Leading zeros are digits; HAProxy and nginx take them. {REGENERATED}: `5`, which no reader takes for octal",
+            why=f"{LENGTH}. Leading zeros are digits; peers take them; {REGENERATED}: `5`, never octal",
             sends=post(b"Content-Length: " + value) + HELLO,
             expect=AnyOf((Forwarded((Seen(method=b"POST", body=HELLO, has=((b"content-length", b"5"),)),)), Refused())),
         )
@@ -101,7 +107,9 @@ def good_length_rows() -> Iterator[Case]:
             expect=seen(method=method.encode()),
         )
         why = "RFC 9112, 6.3: a request without framing fields has no body"
-        yield Case(name=f"{method} without framing", why=why, sends=post(method=method), expect=seen(method=method.encode()))
+        yield Case(
+            name=f"{method} without framing", why=why, sends=post(method=method), expect=seen(method=method.encode())
+        )
     for name, body in (
         ("a request", SMUGGLED),
         ("line ends", b"\r\n\r\n\r\n"),
@@ -135,7 +143,11 @@ def both_rows() -> Iterator[Case]:
         ("both, an empty coding", (f"{length}5", "Transfer-Encoding:"), HELLO),
         ("both, a malformed length", (f"{length}x", coding), chunked(HELLO)),
         ("both, one nominated by Connection", (f"{length}5", coding, "Connection: Transfer-Encoding"), chunked(HELLO)),
-        ("both, the other nominated by Connection", (f"{length}5", coding, "Connection: Content-Length"), chunked(HELLO)),
+        (
+            "both, the other nominated by Connection",
+            (f"{length}5", coding, "Connection: Content-Length"),
+            chunked(HELLO),
+        ),
         ("both on HTTP/1.0", (f"{length}5", coding), chunked(HELLO)),
     ):
         version = "1.0" if name.endswith("1.0") else "1.1"
@@ -144,14 +156,22 @@ def both_rows() -> Iterator[Case]:
 
 def bad_coding_rows() -> Iterator[Case]:
     for value in (
-        b"", b" ", b"identity", b"gzip", b"deflate", b"gzip, chunked", b"chunked, gzip", b"chunked, chunked", b"chunked,chunked",
-        b"identity, chunked", b"chunked, identity", b"chunked,", b",chunked", b", chunked", b"chunked ,", b"chunked;", b"chunked;q=1",
-        b"chunked; foo=bar", b"chunked=1", b'"chunked"', b"'chunked'", b"[chunked]", b"<chunked>", b"xchunked", b"x-chunked", b"chunkedx",
-        b"chunked x", b"x chunked", b"chunk", b"chunke", b"chun ked", b"chun\tked", b"chunked\x0b", b"\x0bchunked", b"chunked\x0c", b"\x0cchunked",
-        b"chunked\x00", b"\x00chunked", b"chunked\x1f", b"\x1fchunked", b"chunked\x7f", b"\x7fchunked", b"chunked\xa0", b"\xa0chunked",
-        b"chunked\xff", b"\xefchunked", b"chunked\x85", b"chunke\xc4\x91", "ｃhunked".encode(), b"chunked\r", b"\rchunked", b"\nchunked",
-        b"\n chunked", b"\r\n chunked", b"\r\n\tchunked", b"chunked\r\n ", b"chunked\n", b"chunked\r\n ,", b"chu\r\n nked", b"0", b"chunked, 5",
-        b"trailers", b"compress", b"x", b"true", b"chunked\\", b"chunked/", b"chunked:", b"{chunked}", b"chunked%00", b"%63hunked",
+        b"", b" ", b"identity", b"gzip", b"deflate", b"gzip, chunked", b"chunked, gzip", b"chunked, chunked",
+        b"chunked,chunked",
+        b"identity, chunked", b"chunked, identity", b"chunked,", b",chunked", b", chunked", b"chunked ,",
+        b"chunked;", b"chunked;q=1",
+        b"chunked; foo=bar", b"chunked=1", b'"chunked"', b"'chunked'", b"[chunked]", b"<chunked>", b"xchunked",
+        b"x-chunked", b"chunkedx",
+        b"chunked x", b"x chunked", b"chunk", b"chunke", b"chun ked", b"chun\tked", b"chunked\x0b", b"\x0bchunked",
+        b"chunked\x0c", b"\x0cchunked",
+        b"chunked\x00", b"\x00chunked", b"chunked\x1f", b"\x1fchunked", b"chunked\x7f", b"\x7fchunked",
+        b"chunked\xa0", b"\xa0chunked",
+        b"chunked\xff", b"\xefchunked", b"chunked\x85", b"chunke\xc4\x91", "ｃhunked".encode(), b"chunked\r",
+        b"\rchunked", b"\nchunked",
+        b"\n chunked", b"\r\n chunked", b"\r\n\tchunked", b"chunked\r\n ", b"chunked\n", b"chunked\r\n ,",
+        b"chu\r\n nked", b"0", b"chunked, 5",
+        b"trailers", b"compress", b"x", b"true", b"chunked\\", b"chunked/", b"chunked:", b"{chunked}", b"chunked%00",
+        b"%63hunked",
     ):  # fmt: skip
         sends = post(b"Transfer-Encoding: " + value) + chunked(HELLO)
         yield Case(name=f"Transfer-Encoding: {value!r}", why=CODING, sends=sends, expect=Refused(UNKNOWN))
@@ -266,4 +286,4 @@ CASES = (
 @pytest.mark.parametrize("delivery", DELIVERIES)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_framing_fields(pair: Pair, case: Case, delivery: str) -> None:
-    run(case, pair.gateway, pair.upstream, delivery)
+    check(case, pair.gateway, pair.upstream, delivery)

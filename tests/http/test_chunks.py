@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.kit.cases import DELIVERIES, AnyOf, Case, Forwarded, Refused, Seen, run
+from tests.kit.cases import DELIVERIES, AnyOf, Case, Forwarded, Refused, Seen, check
 from tests.kit.fixtures import Pair
 from tests.kit.messages import lines
 
@@ -50,26 +50,36 @@ def good_rows() -> Iterator[Case]:
     ):
         why = DROPPED if "trailer" in name else EXTENSION if "extension" in name else SIZE
         yield Case(name=name, why=why, sends=HEAD + sends, expect=body(expected))
-    for name, line in (("a space", b"5 ;a"), ("a space after", b"5; a"), ("a space about the sign", b"5;a = b"), ("a tab", b"5\t;a")):
+    for name, size_line in (
+        ("a space", b"5 ;a"),
+        ("a space after", b"5; a"),
+        ("a space about the sign", b"5;a = b"),
+        ("a tab", b"5\t;a"),
+    ):
         yield Case(
             name=f"{name} in an extension",
             why="RFC 9112, 7.1.1: `bad` white space, which a recipient parses and removes, or a strict one refuses",
-            sends=HEAD + line + b"\r\nhello\r\n0\r\n\r\n",
+            sends=HEAD + size_line + b"\r\nhello\r\n0\r\n\r\n",
             expect=AnyOf((body(b"hello"), BROKEN)),
         )
 
 
 def bad_size_rows() -> Iterator[Case]:
     for line in (
-        b"", b" ", b"+5", b"-5", b"-1", b"-0", b"0x5", b"0X5", b"x5", b"5h", b"g", b"5g", b"5 ", b" 5", b"5\t", b"\t5", b"5 5", b"5_0", b"0_5",
-        b"5.0", b"5,5", b"5,", b'"5"', b"'5'", b"five", b";", b";a", b" ;a", b"5\x0b", b"\x0b5", b"5\x0c", b"5\x00", b"\x005", b"5\x7f", b"5\x1f",
-        b"5\xa0", b"\xa05", "５".encode(), "٥".encode(), b"5:", b"5=", b"5/", b"5\\", b"5(a)", b"%35", b"#5", b"5#", b"\\x5",
+        b"", b" ", b"+5", b"-5", b"-1", b"-0", b"0x5", b"0X5", b"x5", b"5h", b"g", b"5g", b"5 ", b" 5", b"5\t",
+        b"\t5", b"5 5", b"5_0", b"0_5",
+        b"5.0", b"5,5", b"5,", b'"5"', b"'5'", b"five", b";", b";a", b" ;a", b"5\x0b", b"\x0b5", b"5\x0c", b"5\x00",
+        b"\x005", b"5\x7f", b"5\x1f",
+        b"5\xa0", b"\xa05", "５".encode(), "٥".encode(), b"5:", b"5=", b"5/", b"5\\", b"5(a)", b"%35", b"#5", b"5#",
+        b"\\x5",
         b"8000000000000000", b"FFFFFFFFFFFFFFFF", b"10000000000000005", b"100000000000000000", b"F" * 17, b"F" * 40,
         b"0" * 5000 + b"5",
     ):  # fmt: skip
-        name = line if len(line) < 60 else line[:8] + b"..."
+        shown = line if len(line) < 60 else line[:8] + b"..."
         # a hundred thousand million million bytes are no error in themselves; nobody needs to believe them
-        yield Case(name=f"a chunk of size {name!r}", why=SIZE, sends=HEAD + line + b"\r\nhello\r\n0\r\n\r\n", expect=BROKEN)
+        yield Case(
+            name=f"a chunk of size {shown!r}", why=SIZE, sends=HEAD + line + b"\r\nhello\r\n0\r\n\r\n", expect=BROKEN
+        )
     for name, sends in (
         ("an overflow to the true size", b"10000000000000005\r\nhello\r\n0\r\n\r\n"),
         ("32 bits overflow to the true size", b"100000005" * 2 + b"\r\nhello\r\n0\r\n\r\n"),
@@ -134,21 +144,23 @@ def trailer_rows() -> Iterator[Case]:
     ):
         yield Case(name=name, why=TRAILER, sends=HEAD + start + trailers, expect=BROKEN)
     for line in (
-        b"Content-Length: 5", b"content-length: 0", b"Transfer-Encoding: chunked", b"Transfer-Encoding: identity", b"Host: b.example",
+        b"Content-Length: 5", b"content-length: 0", b"Transfer-Encoding: chunked", b"Transfer-Encoding: identity",
+        b"Host: b.example",
         b"X-Trailer: 1\r\nContent-Length: 5", b"X-Trailer: 1\r\nHost: b.example",
     ):  # fmt: skip
         yield Case(name=f"trailer {line!r}", why=FORBIDDEN, sends=HEAD + start + line + b"\r\n\r\n", expect=BROKEN)
     for line in (
         b"Connection: close", b"Upgrade: websocket", b"TE: trailers", b"Trailer: X-Trailer", b"Expect: 100-continue",
         b"Authorization: Basic eDp5", b"X-API-Key: x", b"X-Forwarded-For: 192.0.2.1", b"X-Real-IP: 192.0.2.1",
-        b"X-Forwarded-Host: b.example", b"Cookie: a=b", b"Max-Forwards: 0", b"Content-Encoding: gzip", b"Content-Type: text/html",
+        b"X-Forwarded-Host: b.example", b"Cookie: a=b", b"Max-Forwards: 0", b"Content-Encoding: gzip",
+        b"Content-Type: text/html",
     ):  # fmt: skip
-        name = line.partition(b":")[0].lower()
+        field = line.partition(b":")[0].lower()
         yield Case(
             name=f"trailer {line!r}",
             why=f"{FORBIDDEN}, or they are dropped; they never become header fields",
             sends=HEAD + start + line + b"\r\n\r\n",
-            expect=AnyOf((Forwarded((NotSaid(name),)), BROKEN)),
+            expect=AnyOf((Forwarded((NotSaid(field),)), BROKEN)),
         )
 
 
@@ -168,4 +180,4 @@ CASES = (*good_rows(), *bad_size_rows(), *bad_line_end_rows(), *trailer_rows())
 def test_chunks(pair: Pair, case: Case, delivery: str) -> None:
     if delivery != "at once" and len(case.sends) > 4_000:
         delivery = "at once"
-    run(case, pair.gateway, pair.upstream, delivery)
+    check(case, pair.gateway, pair.upstream, delivery)

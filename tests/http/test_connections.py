@@ -1,5 +1,6 @@
 """Connections: kept, closed, pipelined, half-closed, aborted and gone stale (RFC 9112, 9; http.md, Connections)."""
 
+import contextlib
 import threading
 
 import pytest
@@ -15,7 +16,7 @@ def get(target: str = "/x", *fields: str, version: str = "1.1") -> bytes:
     return lines(f"GET {target} HTTP/{version}", "Host: a.example", *fields)
 
 
-# -- kept or closed ----------------------------------------------------------------------------------------------------------
+# -- kept or closed ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ def test_a_thousand_requests_on_one_connection(pair: Pair) -> None:
     assert len({request.connection for request in pair.upstream.requests[-1_000:]}) == 1
 
 
-# -- pipelining ------------------------------------------------------------------------------------------------------------
+# -- pipelining --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("count", [2, 10, 100])
@@ -109,7 +110,14 @@ def test_pipelined_requests_with_bodies(pair: Pair) -> None:
         methods = (b"POST", b"POST", b"GET", b"HEAD", b"POST", b"GET")
         bodies = [client.read_answer(method).body for method in methods]
     assert bodies == [b"POST /0", b"POST /1", b"GET /2", b"", b"POST /4", b"GET /5"]
-    assert [request.body for request in pair.upstream.requests_since(known)] == [b"hello", b"helloagain", b"", b"", b"", b""]
+    assert [request.body for request in pair.upstream.requests_since(known)] == [
+        b"hello",
+        b"helloagain",
+        b"",
+        b"",
+        b"",
+        b"",
+    ]
 
 
 def test_a_slow_first_answer_holds_the_others_back(pair: Pair) -> None:
@@ -151,7 +159,10 @@ def test_a_bad_request_in_a_pipeline(pair: Pair) -> None:
 
 def test_a_refusal_of_the_gateways_own_in_a_pipeline() -> None:
     """404 and 401 end no connection: the next request is answered."""
-    with running_pair(routes=[route("/open"), route("/closed", auth="required")]) as pair, pair.gateway.connect() as client:
+    with (
+        running_pair(routes=[route("/open"), route("/closed", auth="required")]) as pair,
+        pair.gateway.connect() as client,
+    ):
         body = lines("POST /closed HTTP/1.1", "Host: a.example", "Content-Length: 5") + b"hello"
         client.send(get("/closed") + get("/open/1") + body + get("/open/2"))
         assert [client.read_answer().status for _ in range(4)] == [401, 200, 401, 200]
@@ -189,7 +200,7 @@ def test_a_pipeline_without_end_is_bounded(pair: Pair) -> None:
         assert client.read_answer().body == b"GET /pipelined"
 
 
-# -- half-close and abort --------------------------------------------------------------------------------------------------
+# -- half-close and abort ----------------------------------------------------------------------------------------------
 
 
 def test_a_half_closed_client_gets_its_answer(pair: Pair) -> None:
@@ -228,10 +239,8 @@ def test_a_half_close_before_the_end_of_a_head(pair: Pair, part: bytes) -> None:
     with pair.gateway.connect() as client:
         client.send(part)
         client.half_close()
-        try:
+        with contextlib.suppress(NoAnswerError):
             assert client.read_answer().status in (400, 408)
-        except NoAnswerError:
-            pass
         client.assert_closed()
     assert len(pair.upstream.requests) == known
 
@@ -274,7 +283,9 @@ def test_abandoned_requests_leave_nothing_behind(pair: Pair) -> None:
     pair.upstream.wait_for_requests(known + 50)
     for client in clients:
         client.reset()
-    pair.upstream.wait_until(lambda: pair.upstream.open_connections() == 0, "upstream connections are freed", patience=5)
+    pair.upstream.wait_until(
+        lambda: pair.upstream.open_connections() == 0, "upstream connections are freed", patience=5
+    )
     pair.upstream.forget()
     with pair.gateway.connect() as client:
         assert client.ask(get("/x")).status == 200
@@ -282,7 +293,7 @@ def test_abandoned_requests_leave_nothing_behind(pair: Pair) -> None:
         assert pair.gateway.call(lambda served: served.listener.upstream_connections) == 1
 
 
-# -- the upstream's side ---------------------------------------------------------------------------------------------------
+# -- the upstream's side -----------------------------------------------------------------------------------------------
 
 
 def warm(pair: Pair, *steps: object) -> int:
@@ -318,7 +329,9 @@ def test_a_stale_connection_does_not_repeat_what_may_have_happened(method: str) 
         warm(pair)
         pair.upstream.script(Close())
         with pair.gateway.connect() as client:
-            got = client.ask(lines(f"{method} /x HTTP/1.1", "Host: a.example", "Content-Length: 5") + b"hello", method.encode())
+            got = client.ask(
+                lines(f"{method} /x HTTP/1.1", "Host: a.example", "Content-Length: 5") + b"hello", method.encode()
+            )
             assert got.status == 502
             got.problem()
         assert [request.target for request in pair.upstream.requests].count(b"/x") == 1
@@ -349,7 +362,11 @@ def test_a_connection_closed_while_idle_is_not_used(method: str) -> None:
 
 @pytest.mark.parametrize(
     "said",
-    [answer(200, "Connection: close", body=b"ok"), answer("200 OK", "Connection: keep-alive, close", body=b"ok"), b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok"],
+    [
+        answer(200, "Connection: close", body=b"ok"),
+        answer("200 OK", "Connection: keep-alive, close", body=b"ok"),
+        b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    ],
 )
 def test_an_upstream_that_says_close_is_not_used_again(pair: Pair, said: bytes) -> None:
     pair.upstream.forget()

@@ -1,4 +1,6 @@
-"""Faults: upstreams that are away, silent, slow or rude, what the client is told, and what is tried again (http.md, Faults)."""
+"""Faults: upstreams that are away, silent, slow or rude, what the client is told, and what is tried again (http.md,
+Faults).
+"""
 
 import contextlib
 import socket
@@ -15,7 +17,7 @@ from tests.kit.fixtures import running_pair
 from tests.kit.gateway import running_gateway
 from tests.kit.messages import answer, lines
 from tests.kit.steps import Close, Echo, ReadBody, ReadToEnd, Reset, Send, WaitFor
-from tests.kit.upstream import running_upstream
+from tests.kit.upstream import Conversation, running_upstream
 
 GET = lines("GET /x HTTP/1.1", "Host: a.example")
 
@@ -48,13 +50,15 @@ def deaf_port() -> Iterator[int]:
 
 def ask_at(url: str, request: bytes = GET, route_fields: dict[str, Any] | None = None, **overrides: Any) -> Answer:
     with (
-        running_gateway(services=[service(url)], routes=[route("/", **(route_fields or {}))], settings=settings(**overrides)) as gateway,
+        running_gateway(
+            services=[service(url)], routes=[route("/", **(route_fields or {}))], settings=settings(**overrides)
+        ) as gateway,
         gateway.connect() as client,
     ):
         return client.ask(request, request.partition(b" ")[0])
 
 
-# -- what each fault is called ---------------------------------------------------------------------------------------------
+# -- what each fault is called -----------------------------------------------------------------------------------------
 
 
 def test_a_refused_connection_is_502() -> None:
@@ -83,7 +87,10 @@ def test_a_connection_that_is_never_made_is_504() -> None:
 def test_a_service_has_a_connect_timeout_of_its_own() -> None:
     with deaf_port() as port:
         services = [service(f"http://127.0.0.1:{port}", connect_timeout_seconds=0.3)]
-        with running_gateway(services=services, routes=[route("/")], settings=settings()) as gateway, gateway.connect() as client:
+        with (
+            running_gateway(services=services, routes=[route("/")], settings=settings()) as gateway,
+            gateway.connect() as client,
+        ):
             assert client.ask(GET).status == 504
 
 
@@ -103,11 +110,14 @@ def test_a_head_that_drips_is_504_or_502() -> None:
     stop = threading.Event()
 
     class Drip:
-        def run(self, talk: Any) -> None:
+        def run(self, talk: Conversation) -> None:
             while not stop.wait(0.05):
                 talk.stream.send(b"a")
 
-    with running_pair(upstream_read_timeout=0.3, routes=[route("/", timeout_seconds=1.0)]) as pair, pair.gateway.connect() as client:
+    with (
+        running_pair(upstream_read_timeout=0.3, routes=[route("/", timeout_seconds=1.0)]) as pair,
+        pair.gateway.connect() as client,
+    ):
         pair.upstream.script(Send(b"HTTP/1.1 200 OK\r\nX-A: "), Drip())
         try:
             assert client.ask(GET).status in (502, 504)
@@ -129,7 +139,7 @@ def test_a_route_s_deadline_cuts_an_answer_off() -> None:
     stop = threading.Event()
 
     class Drip:
-        def run(self, talk: Any) -> None:
+        def run(self, talk: Conversation) -> None:
             talk.stream.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
             while not stop.wait(0.05):
                 talk.stream.send(b"a")
@@ -146,14 +156,15 @@ def test_a_slow_answer_within_the_limits_is_whole() -> None:
     """The read timeout is between two reads, so an answer may take longer than it as a whole."""
 
     class Slowly:
-        def run(self, talk: Any) -> None:
-            for octet in answer(200, body=b"0123456789"):
+        def run(self, talk: Conversation) -> None:
+            talk.stream.send(lines("HTTP/1.1 200 OK", "Content-Length: 40"))
+            for octet in b"0123456789" * 4:
                 talk.stream.send(b"%c" % octet)
                 time.sleep(0.02)  # the slowness is what is tested
 
     with running_pair(upstream_read_timeout=0.5) as pair, pair.gateway.connect() as client:
         pair.upstream.script(Slowly())
-        assert client.ask(GET).body == b"0123456789"
+        assert client.ask(GET).body == b"0123456789" * 4
 
 
 def test_each_fault_has_a_code_of_its_own() -> None:
@@ -163,7 +174,11 @@ def test_each_fault_has_a_code_of_its_own() -> None:
         codes["refused"] = ask_at(f"http://127.0.0.1:{port}").problem()["code"]
     with deaf_port() as port:
         codes["connect timeout"] = ask_at(f"http://127.0.0.1:{port}", upstream_connect_timeout=0.3).problem()["code"]
-    for name, steps in (("lost", (Close(),)), ("malformed", (Send(b"nonsense\r\n\r\n"), Close())), ("timeout", (ReadToEnd(), Close()))):
+    for name, steps in (
+        ("lost", (Close(),)),
+        ("malformed", (Send(b"nonsense\r\n\r\n"), Close())),
+        ("timeout", (ReadToEnd(), Close())),
+    ):
         with running_pair(upstream_read_timeout=0.3) as pair, pair.gateway.connect() as client:
             pair.upstream.usually(*steps)
             codes[name] = client.ask(GET).problem()["code"]
@@ -172,14 +187,20 @@ def test_each_fault_has_a_code_of_its_own() -> None:
 
 @pytest.mark.parametrize("fault", [Close(), Reset()])
 def test_faults_count_against_the_service(fault: Close | Reset) -> None:
-    with running_pair(circuit_failure_threshold=3, circuit_recovery_timeout=20) as pair, pair.gateway.connect() as client:
+    with (
+        running_pair(circuit_failure_threshold=3, circuit_recovery_timeout=20) as pair,
+        pair.gateway.connect() as client,
+    ):
         pair.upstream.usually(fault)
         assert [client.ask(put(b"", "POST"), b"POST").status for _ in range(4)] == [502, 502, 502, 503]
 
 
 def test_the_gateways_own_answers_do_not_count_against_the_service() -> None:
     """kong-health-01: a 404 or a 401 of the gateway says nothing of the service."""
-    with running_pair(circuit_failure_threshold=1, routes=[route("/a"), route("/b", auth="required")]) as pair, pair.gateway.connect() as client:
+    with (
+        running_pair(circuit_failure_threshold=1, routes=[route("/a"), route("/b", auth="required")]) as pair,
+        pair.gateway.connect() as client,
+    ):
         for target in ("/nowhere", "/b", "/a%00"):
             with pair.gateway.connect() as other:
                 assert other.ask(lines(f"GET {target} HTTP/1.1", "Host: a.example")).status >= 400
@@ -198,7 +219,7 @@ def test_a_client_that_leaves_does_not_count_against_the_service() -> None:
             assert other.ask(GET).status == 200
 
 
-# -- retries ---------------------------------------------------------------------------------------------------------------
+# -- retries -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
@@ -259,7 +280,15 @@ def test_an_answer_of_the_upstreams_own_is_no_reason_to_repeat() -> None:
         assert len(pair.upstream.requests) == 1
 
 
-@pytest.mark.parametrize("said", [b"H", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe"])
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"H",
+        b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe",
+    ],
+)
 def test_an_answer_that_was_begun_is_not_asked_for_again(said: bytes) -> None:
     """Once a byte of it went to the client it can't; once a byte of it came, the request was processed."""
     with running_pair(routes=[route("/", retries=5)]) as pair, pair.gateway.connect() as client:

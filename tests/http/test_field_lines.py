@@ -4,13 +4,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.kit.cases import DELIVERIES, AnyOf, Case, Forwarded, Refused, Seen, run
+from tests.kit.cases import DELIVERIES, AnyOf, Case, Forwarded, Refused, Seen, check
 from tests.kit.fixtures import Pair
 from tests.kit.messages import TOKEN, lines
 
 NAME = "RFC 9110, 5.1 and 5.6.2: a field name is a token"
 COLON = "RFC 9112, 5.1: no white space between name and colon; a server refuses it with 400"
-VALUE = "RFC 9110, 5.5: CR, LF and NUL in a value are dangerous, other control characters invalid; http.md refuses them all"
+VALUE = (
+    "RFC 9110, 5.5: CR, LF and NUL in a value are dangerous, other control characters invalid; http.md refuses them all"
+)
 LINE_END = "RFC 9112, 2.2: a lone CR is invalid; a lone LF may be taken as a line end, and http.md does not"
 FOLD = "RFC 9112, 5.2: a server refuses obs-fold, or puts spaces; http.md refuses"
 EMPTY_LINES = "RFC 9112, 2.2: a server ignores at least one empty line before the request line"
@@ -24,10 +26,13 @@ def with_line(line: bytes) -> bytes:
 def name_rows() -> Iterator[Case]:
     for octet in sorted(set(range(256)) - TOKEN - {ord(":"), ord("\n")}):
         for place, name in (("inside", b"X%cY"), ("at the end", b"XY%c"), ("in front", b"%cXY")):
-            if place != "inside" and octet not in b"\0\t\r \x0b\x0c\x7f\xa0\xff\"(),/;=[]":
+            if place != "inside" and octet not in b'\0\t\r \x0b\x0c\x7f\xa0\xff"(),/;=[]':
                 continue
             yield Case(
-                name=f"octet {octet:02x} {place} of a name", why=NAME, sends=with_line(name % octet + b": 1"), expect=Refused()
+                name=f"octet {octet:02x} {place} of a name",
+                why=NAME,
+                sends=with_line(name % octet + b": 1"),
+                expect=Refused(),
             )
 
 
@@ -61,7 +66,12 @@ def kept_value_rows() -> Iterator[Case]:
         ("looks like a fold written out", b"X-Value: a\\r\\n b", b"a\\r\\n b"),
     ):
         why = "RFC 9110, 5.5: a value is passed on as it came, but for the white space around it"
-        yield Case(name=f"a value: {name}", why=why, sends=with_line(line), expect=Forwarded((Seen(has=((b"x-value", value),)),)))
+        yield Case(
+            name=f"a value: {name}",
+            why=why,
+            sends=with_line(line),
+            expect=Forwarded((Seen(has=((b"x-value", value),)),)),
+        )
     every = bytes(sorted(TOKEN))
     yield Case(
         name="a name with every character of a token",
@@ -108,15 +118,27 @@ def line_rows() -> Iterator[Case]:
         ("LF before the colon", with_line(b"X-A\n: 1"), LINE_END),
         ("LF within a name", with_line(b"X-\nA: 1"), LINE_END),
         ("LF within a value that hides a field", with_line(b"X-A: 1\nX-Hidden: 2"), LINE_END),
-        ("LF within a value that hides a request", with_line(b"X-A: 1\n\nGET /smuggled HTTP/1.1\nHost: a\n\n"), LINE_END),
+        (
+            "LF within a value that hides a request",
+            with_line(b"X-A: 1\n\nGET /smuggled HTTP/1.1\nHost: a\n\n"),
+            LINE_END,
+        ),
         ("NUL in front of a line", with_line(b"\0X-A: 1"), VALUE),
         ("NUL for a line", with_line(b"\0"), VALUE),
         ("vertical tab for a line end", with_line(b"X-A: 1\x0bX-B: 2"), VALUE),
         ("form feed for a line end", with_line(b"X-A: 1\x0cX-B: 2"), VALUE),
         ("an LF in front of the request line", b"\n" + lines("GET /x HTTP/1.1", host), LINE_END),
         ("a CR in front of the request line", b"\r" + lines("GET /x HTTP/1.1", host), LINE_END),
-        ("a space in front of the request line", b" " + lines("GET /x HTTP/1.1", host), "RFC 9112, 3: begins with a method"),
-        ("a byte order mark in front of the request line", b"\xef\xbb\xbf" + lines("GET /x HTTP/1.1", host), "RFC 9112, 3"),
+        (
+            "a space in front of the request line",
+            b" " + lines("GET /x HTTP/1.1", host),
+            "RFC 9112, 3: begins with a method",
+        ),
+        (
+            "a byte order mark in front of the request line",
+            b"\xef\xbb\xbf" + lines("GET /x HTTP/1.1", host),
+            "RFC 9112, 3",
+        ),
         ("a second request line among the fields", lines("GET /x HTTP/1.1", "GET /y HTTP/1.1", host), NAME),
     ):
         yield Case(name=name, why=why, sends=sends, expect=Refused())
@@ -124,7 +146,9 @@ def line_rows() -> Iterator[Case]:
 
 def lenient_rows() -> Iterator[Case]:
     request = with_line(b"X-A: 1")
-    yield Case(name="one empty line in front of the request", why=EMPTY_LINES, sends=b"\r\n" + request, expect=Forwarded())
+    yield Case(
+        name="one empty line in front of the request", why=EMPTY_LINES, sends=b"\r\n" + request, expect=Forwarded()
+    )
     yield Case(
         name="several empty lines in front of the request",
         why=EMPTY_LINES + ". nginx and HAProxy take any number, others one",
@@ -168,9 +192,9 @@ OCTETS = (*name_rows(), *value_rows())
 @pytest.mark.parametrize("delivery", DELIVERIES)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_line(pair: Pair, case: Case, delivery: str) -> None:
-    run(case, pair.gateway, pair.upstream, delivery)
+    check(case, pair.gateway, pair.upstream, delivery)
 
 
 @pytest.mark.parametrize("case", OCTETS, ids=str)
 def test_octet(pair: Pair, case: Case) -> None:
-    run(case, pair.gateway, pair.upstream)
+    check(case, pair.gateway, pair.upstream)

@@ -29,7 +29,9 @@ def wary() -> Iterator[Pair]:
         yield pair
 
 
-def sent_on(pair: Pair, *fields: str | bytes, start: str = "GET /x HTTP/1.1", host: str | None = "a.example") -> RecordedRequest:
+def sent_on(
+    pair: Pair, *fields: str | bytes, start: str = "GET /x HTTP/1.1", host: str | None = "a.example"
+) -> RecordedRequest:
     pair.upstream.forget()
     with pair.gateway.connect() as client:
         host_line = () if host is None else (f"Host: {host}",)
@@ -38,10 +40,14 @@ def sent_on(pair: Pair, *fields: str | bytes, start: str = "GET /x HTTP/1.1", ho
 
 
 CLAIMS = [
-    "X-Forwarded-For: 192.0.2.9", "X-Forwarded-For: 192.0.2.9, 127.0.0.1", "X-Forwarded-For:", "X-FORWARDED-FOR: 192.0.2.9", "X-Real-IP: 192.0.2.9",
-    "X-Forwarded-Host: evil.example", "X-Forwarded-Proto: https", "X-Forwarded-Port: 443", "Forwarded: for=192.0.2.9;host=evil.example;proto=https",
-    "X-Forwarded-For: 192.0.2.9\r\nX-Forwarded-For: 192.0.2.8", "X-Forwarded-Server: evil", "X-Forwarded-By: evil", "X-Forwarded: for=evil", "X-Client-IP: 192.0.2.9",
-    "X-Forwarded-Prefix: /evil", "True-Client-IP: 192.0.2.9", "X-Cluster-Client-IP: 192.0.2.9", "X-Original-Forwarded-For: 192.0.2.9", "X-Forwarded-Ssl: on",
+    "X-Forwarded-For: 192.0.2.9", "X-Forwarded-For: 192.0.2.9, 127.0.0.1", "X-Forwarded-For:",
+    "X-FORWARDED-FOR: 192.0.2.9", "X-Real-IP: 192.0.2.9",
+    "X-Forwarded-Host: evil.example", "X-Forwarded-Proto: https", "X-Forwarded-Port: 443",
+    "Forwarded: for=192.0.2.9;host=evil.example;proto=https",
+    "X-Forwarded-For: 192.0.2.9\r\nX-Forwarded-For: 192.0.2.8", "X-Forwarded-Server: evil", "X-Forwarded-By: evil",
+    "X-Forwarded: for=evil", "X-Client-IP: 192.0.2.9",
+    "X-Forwarded-Prefix: /evil", "True-Client-IP: 192.0.2.9", "X-Cluster-Client-IP: 192.0.2.9",
+    "X-Original-Forwarded-For: 192.0.2.9", "X-Forwarded-Ssl: on",
     "X-Url-Scheme: https", "X-Original-URL: /evil", "X-Rewrite-URL: /evil",
 ]  # fmt: skip
 SETTLED = 15  # of the claims above; the others are no forwarding fields that http.md names, and peers pass them on
@@ -64,7 +70,14 @@ def test_a_strangers_claims_are_overwritten(pair: Pair, wary: Pair, trust: str, 
 @pytest.mark.parametrize("claim", CLAIMS)
 def test_a_claim_leaves_one_of_each(pair: Pair, claim: str) -> None:
     request = sent_on(pair, claim)
-    for name in (b"x-forwarded-for", b"x-real-ip", b"x-forwarded-host", b"x-forwarded-proto", b"x-forwarded-port", b"host"):
+    for name in (
+        b"x-forwarded-for",
+        b"x-real-ip",
+        b"x-forwarded-host",
+        b"x-forwarded-proto",
+        b"x-forwarded-port",
+        b"host",
+    ):
         assert len(request.all(name)) == 1, request.head.raw
 
 
@@ -85,13 +98,20 @@ def test_a_claim_leaves_one_of_each(pair: Pair, claim: str) -> None:
 def test_a_trusted_proxys_claims_are_kept(trusting: Pair, fields: tuple[str, ...], expected: dict[str, bytes]) -> None:
     """http.md: believed from configured networks; the gateway adds whom it heard it from."""
     request = sent_on(trusting, *fields)
-    names = {"for": b"x-forwarded-for", "real": b"x-real-ip", "proto": b"x-forwarded-proto", "host": b"x-forwarded-host", "port": b"x-forwarded-port"}
+    names = {
+        "for": b"x-forwarded-for",
+        "real": b"x-real-ip",
+        "proto": b"x-forwarded-proto",
+        "host": b"x-forwarded-host",
+        "port": b"x-forwarded-port",
+    }
     for short, value in expected.items():
         got = request.all(names[short])
         assert [item.replace(b", ", b",") for item in got] == [value.replace(b", ", b",")], request.head.raw
 
 
-@pytest.mark.parametrize("fields", [("X-Forwarded-Proto: gopher",), ("X-Forwarded-Proto: https, http",), ("X-Forwarded-Port: x",), ("X-Forwarded-Proto:",),
+@pytest.mark.parametrize("fields", [("X-Forwarded-Proto: gopher",), ("X-Forwarded-Proto: https, http",),
+("X-Forwarded-Port: x",), ("X-Forwarded-Proto:",),
                                     ("X-Forwarded-Proto: http", "X-Forwarded-Proto: https")])  # fmt: skip
 def test_a_trusted_proxys_nonsense_leaves_one_sane_value(trusting: Pair, fields: tuple[str, ...]) -> None:
     """One value, which an upstream can compare with `https`: Kong and Envoy overwrite what is not http or https."""
@@ -123,7 +143,7 @@ def test_host_goes_on_where_the_service_says_so() -> None:
         assert without.one(b"host") == b"127.0.0.1:%d" % pair.upstream.port  # HTTP/1.0 said none, and one there must be
 
 
-# -- Via -------------------------------------------------------------------------------------------------------------------
+# -- Via ---------------------------------------------------------------------------------------------------------------
 
 
 def via_members(values: list[bytes]) -> list[bytes]:
@@ -132,7 +152,11 @@ def via_members(values: list[bytes]) -> list[bytes]:
 
 @pytest.mark.parametrize(
     ("fields", "before"),
-    [((), []), (("Via: 1.0 fred",), [b"1.0 fred"]), (("Via: 1.0 fred, 1.1 p.example", "Via: 2 x"), [b"1.0 fred", b"1.1 p.example", b"2 x"])],
+    [
+        ((), []),
+        (("Via: 1.0 fred",), [b"1.0 fred"]),
+        (("Via: 1.0 fred, 1.1 p.example", "Via: 2 x"), [b"1.0 fred", b"1.1 p.example", b"2 x"]),
+    ],
 )
 def test_via_grows_by_one(pair: Pair, fields: tuple[str, ...], before: list[bytes]) -> None:
     """RFC 9110, 7.6.3: a gateway MUST send Via, its own at the end."""
@@ -158,10 +182,12 @@ def test_an_answer_has_via_too(pair: Pair, version: bytes) -> None:
     assert members[1].startswith(version + b" ")
 
 
-# -- request ids and traces ------------------------------------------------------------------------------------------------
+# -- request ids and traces --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("given", ["abc", "f058ebd6-02f7-4d3f-942e-904344e8cde5", "A.b_c~d+e/f=g:h@i-j", "1", "x" * 128])
+@pytest.mark.parametrize(
+    "given", ["abc", "f058ebd6-02f7-4d3f-942e-904344e8cde5", "A.b_c~d+e/f=g:h@i-j", "1", "x" * 128]
+)
 def test_a_sane_request_id_is_kept(pair: Pair, given: str) -> None:
     pair.upstream.forget()
     with pair.gateway.connect() as client:
@@ -170,7 +196,27 @@ def test_a_sane_request_id_is_kept(pair: Pair, given: str) -> None:
     assert got.all(b"x-request-id") == [given.encode()]
 
 
-@pytest.mark.parametrize("given", ["", "a b", "a\tb", "<script>", "a\"b", "a'b", "a;b", "a,b", "a\\b", "caf\xe9", "x" * 129, "x" * 1_000, "a%0d%0ab", "{{7*7}}", "${jndi:x}", "a\xa0b"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        "",
+        "a b",
+        "a\tb",
+        "<script>",
+        'a"b',
+        "a'b",
+        "a;b",
+        "a,b",
+        "a\\b",
+        "caf\xe9",
+        "x" * 129,
+        "x" * 1_000,
+        "a%0d%0ab",
+        "{{7*7}}",
+        "${jndi:x}",
+        "a\xa0b",
+    ],
+)
 def test_a_strange_request_id_is_replaced(pair: Pair, given: str) -> None:
     """It goes into logs, and back into an answer: only what is harmless in both is kept."""
     pair.upstream.forget()
@@ -210,7 +256,8 @@ def test_a_trace_is_passed_or_started(pair: Pair) -> None:
     assert TRACE_FORM.match(started)
 
 
-@pytest.mark.parametrize("given", [b"", b"x", b"00-0-0-0", TRACE[:-1], TRACE.upper(), b"ff" + TRACE[2:], b"00-" + b"0" * 32 + TRACE[35:], TRACE[:36] + b"0" * 16 + TRACE[52:],
+@pytest.mark.parametrize("given", [b"", b"x", b"00-0-0-0", TRACE[:-1], TRACE.upper(), b"ff" + TRACE[2:],
+b"00-" + b"0" * 32 + TRACE[35:], TRACE[:36] + b"0" * 16 + TRACE[52:],
                                    TRACE + b"-x", b"00-" + b"g" * 32 + TRACE[35:]])  # fmt: skip
 def test_a_malformed_trace_is_replaced(pair: Pair, given: bytes) -> None:
     """Trace Context, 3.2: an invalid traceparent is ignored and a new trace is begun, without its tracestate."""

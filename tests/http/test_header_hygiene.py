@@ -1,10 +1,12 @@
-"""Header hygiene: what goes on to the upstream, what does not, and what the gateway says itself (RFC 9110, 7.6; http.md)."""
+"""Header hygiene: what goes on to the upstream, what does not, and what the gateway says itself (RFC 9110, 7.6;
+http.md).
+"""
 
 from collections.abc import Iterator
 
 import pytest
 
-from tests.kit.cases import AnyOf, Case, Forwarded, Refused, Seen, run
+from tests.kit.cases import AnyOf, Case, Forwarded, Refused, Seen, check
 from tests.kit.client import Answer
 from tests.kit.configuration import key, route, service, settings
 from tests.kit.fixtures import Pair, running_pair
@@ -43,7 +45,8 @@ def hop_rows() -> Iterator[Case]:
         (("Proxy-Authorization: Basic eDp5",), (b"proxy-authorization",)),
         (("Upgrade: foo",), (b"upgrade",)),
         (("Connection: upgrade", "Upgrade: foo/2"), (b"upgrade", b"connection")),
-        (("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__"), (b"upgrade", b"http2-settings", b"connection")),
+        (("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__"), (b"upgrade",
+        b"http2-settings", b"connection")),
         (("Connection: X-A", "X-A: 1"), (b"x-a",)),
         (("Connection: x-a", "X-A: 1", "x-A: 2"), (b"x-a",)),
         (("X-A: 1", "Connection: X-A"), (b"x-a",)),
@@ -80,7 +83,15 @@ def kept_rows() -> Iterator[Case]:
             sends=get(f"Connection: {name}", f"{name}: {value}"),
             expect=has((name.lower().encode(), sent)),
         )
-    for name in ("X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Real-IP", "Via", "Host"):
+    for name in (
+        "X-Forwarded-For",
+        "X-Forwarded-Host",
+        "X-Forwarded-Proto",
+        "X-Forwarded-Port",
+        "X-Real-IP",
+        "Via",
+        "Host",
+    ):
         yield Case(
             name=f"Connection: {name}",
             why=KEPT,
@@ -99,7 +110,9 @@ def kept_rows() -> Iterator[Case]:
     yield Case(
         name="Connection: Transfer-Encoding on chunks",
         why=KEPT,
-        sends=lines("POST /x HTTP/1.1", "Host: a.example", "Connection: Transfer-Encoding", "Transfer-Encoding: chunked")
+        sends=lines(
+            "POST /x HTTP/1.1", "Host: a.example", "Connection: Transfer-Encoding", "Transfer-Encoding: chunked"
+        )
         + b"5\r\nhello\r\n0\r\n\r\n",
         expect=Forwarded((Seen(method=b"POST", body=b"hello"),)),
     )
@@ -127,23 +140,29 @@ class Named(Seen):
 
 def end_to_end_rows() -> Iterator[Case]:
     for name, fields, expect in (
-        ("three lines with one name", ("X-A: 1", "X-B: 2", "X-A: 3", "X-A: 1"), ((b"x-a", b"1"), (b"x-b", b"2"), (b"x-a", b"3"), (b"x-a", b"1"))),
+        ("three lines with one name", ("X-A: 1", "X-B: 2", "X-A: 3", "X-A: 1"), ((b"x-a", b"1"), (b"x-b", b"2"),
+        (b"x-a", b"3"), (b"x-a", b"1"))),
         ("two Cookie lines", ("Cookie: a=1", "Cookie: b=2; c=3"), ((b"cookie", b"a=1"), (b"cookie", b"b=2; c=3"))),
         ("two Accept lines", ("Accept: a/b", "Accept: */*"), ((b"accept", b"a/b"), (b"accept", b"*/*"))),
-        ("conditional fields", ('If-None-Match: "x", W/"y"', "If-Modified-Since: Thu, 01 Jan 1970 00:00:00 GMT"), ((b"if-none-match", b'"x", W/"y"'),)),
+        ("conditional fields", ('If-None-Match: "x", W/"y"', "If-Modified-Since: Thu, 01 Jan 1970 00:00:00 GMT"),
+        ((b"if-none-match", b'"x", W/"y"'),)),
         ("a range", ("Range: bytes=0-1,5-", 'If-Range: "x"'), ((b"range", b"bytes=0-1,5-"), (b"if-range", b'"x"'))),
-        ("encodings", ("Accept-Encoding: gzip;q=1.0, identity; q=0.5, *;q=0",), ((b"accept-encoding", b"gzip;q=1.0, identity; q=0.5, *;q=0"),)),
+        ("encodings", ("Accept-Encoding: gzip;q=1.0, identity; q=0.5, *;q=0",), ((b"accept-encoding",
+        b"gzip;q=1.0, identity; q=0.5, *;q=0"),)),
         ("the user agent", ("User-Agent: x/1 (y; z)",), ((b"user-agent", b"x/1 (y; z)"),)),
-        ("Cache-Control and Pragma", ("Cache-Control: no-cache", "Pragma: no-cache"), ((b"cache-control", b"no-cache"), (b"pragma", b"no-cache"))),
+        ("Cache-Control and Pragma", ("Cache-Control: no-cache", "Pragma: no-cache"), ((b"cache-control",
+        b"no-cache"), (b"pragma", b"no-cache"))),
         ("Basic credentials", ("Authorization: Basic eDp5",), ((b"authorization", b"Basic eDp5"),)),
         ("Origin and Referer", ("Origin: null", "Referer: http://a.example/?x"), ((b"origin", b"null"), (b"referer", b"http://a.example/?x"))),
         ("a name with an underscore", ("X_A: 1",), ((b"x_a", b"1"),)),
         ("a name of one letter", ("Z: 1",), ((b"z", b"1"),)),
-        ("tracestate and baggage", ("tracestate: a=b", "baggage: c=d"), ((b"tracestate", b"a=b"), (b"baggage", b"c=d"))),
+        ("tracestate and baggage", ("tracestate: a=b", "baggage: c=d"), ((b"tracestate", b"a=b"), (b"baggage",
+        b"c=d"))),
     ):  # fmt: skip
         yield Case(name=name, why=ORDER, sends=get(*fields), expect=has(*expect))
     for name in (
-        "X_Forwarded_For", "x_forwarded_for", "X-Forwarded_For", "X_Forwarded-For", "X_Real_IP", "X_Forwarded_Host", "X_Forwarded_Proto",
+        "X_Forwarded_For", "x_forwarded_for", "X-Forwarded_For", "X_Forwarded-For", "X_Real_IP", "X_Forwarded_Host",
+        "X_Forwarded_Proto",
         "X_Forwarded_Port", "X_API_Key", "x_api-key", "Transfer_Encoding", "Content_Length",
     ):  # fmt: skip
         yield Case(name=f"{name}: 1", why=LOOK_ALIKE, sends=get(f"{name}: 1"), expect=lacks(name.lower().encode()))
@@ -151,10 +170,10 @@ def end_to_end_rows() -> Iterator[Case]:
 
 @pytest.mark.parametrize("case", [*hop_rows(), *kept_rows(), *end_to_end_rows()], ids=str)
 def test_request_fields(pair: Pair, case: Case) -> None:
-    run(case, pair.gateway, pair.upstream)
+    check(case, pair.gateway, pair.upstream)
 
 
-# -- answers ---------------------------------------------------------------------------------------------------------------
+# -- answers -----------------------------------------------------------------------------------------------------------
 
 
 def relayed(pair: Pair, *fields: str, status: int = 200, body: bytes = b"ok", asked: bytes | None = None) -> Answer:
@@ -185,7 +204,16 @@ def test_hop_by_hop_fields_of_an_answer(pair: Pair, fields: tuple[str, ...], nam
 
 def test_order_and_repetition_of_an_answers_fields(pair: Pair) -> None:
     """RFC 6265, 3: Set-Cookie lines are never joined; RFC 9110, 5.3: lines with one name keep their order."""
-    fields = ("X-A: 1", "Set-Cookie: a=1; Path=/", "X-B: 2", "Set-Cookie: b=2, c", "Set-Cookie: a=1; Path=/", "X-A: 3", "Link: <x>; rel=a", "Link: <y>")
+    fields = (
+        "X-A: 1",
+        "Set-Cookie: a=1; Path=/",
+        "X-B: 2",
+        "Set-Cookie: b=2, c",
+        "Set-Cookie: a=1; Path=/",
+        "X-A: 3",
+        "Link: <x>; rel=a",
+        "Link: <y>",
+    )
     got = relayed(pair, *fields)
     wanted = {b"x-a", b"x-b", b"set-cookie", b"link"}
     kept = [(name.lower(), value) for name, value in got.head.fields if name.lower() in wanted]
@@ -194,9 +222,12 @@ def test_order_and_repetition_of_an_answers_fields(pair: Pair) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["Server: x/1 (y)", "Date: Thu, 01 Jan 1970 00:00:00 GMT", 'ETag: W/"x"', "Location: http://127.0.0.1/x", "WWW-Authenticate: Basic realm=\"x\"", "Retry-After: 1",
-     "Content-Encoding: gzip", "Content-Range: bytes 0-1/5", "Vary: *", "Strict-Transport-Security: max-age=1", "Alt-Svc: clear", "X-Empty:", "X-Obs: caf\xe9",
-     "Age: 0", "Allow: GET", "Accept-Ranges: bytes", "Content-Type: text/plain;charset=utf-8", "Cache-Control: no-store", "Via: 1.1 other"],
+    ["Server: x/1 (y)", "Date: Thu, 01 Jan 1970 00:00:00 GMT", 'ETag: W/"x"', "Location: http://127.0.0.1/x",
+    "WWW-Authenticate: Basic realm=\"x\"", "Retry-After: 1",
+     "Content-Encoding: gzip", "Content-Range: bytes 0-1/5", "Vary: *", "Strict-Transport-Security: max-age=1",
+     "Alt-Svc: clear", "X-Empty:", "X-Obs: caf\xe9",
+     "Age: 0", "Allow: GET", "Accept-Ranges: bytes", "Content-Type: text/plain;charset=utf-8",
+     "Cache-Control: no-store", "Via: 1.1 other"],
 )  # fmt: skip
 def test_an_end_to_end_field_of_an_answer(pair: Pair, line: str) -> None:
     got = relayed(pair, line)
@@ -205,8 +236,10 @@ def test_an_end_to_end_field_of_an_answer(pair: Pair, line: str) -> None:
     assert len(got.all(name)) <= (2 if name == b"Via" else 1), got.head.raw
 
 
-@pytest.mark.parametrize("status", [200, 201, 202, 203, 206, 207, 226, 300, 301, 302, 303, 307, 308, 400, 401, 402, 403, 404, 405, 406, 407, 408, 409, 410, 411,
-                                    412, 413, 414, 415, 416, 417, 418, 421, 422, 423, 424, 425, 426, 428, 429, 431, 451, 499, 500, 501, 502, 503, 504, 505, 507, 511, 599])  # fmt: skip
+@pytest.mark.parametrize("status", [200, 201, 202, 203, 206, 207, 226, 300, 301, 302, 303, 307, 308, 400, 401, 402,
+403, 404, 405, 406, 407, 408, 409, 410, 411,
+                                    412, 413, 414, 415, 416, 417, 418, 421, 422, 423, 424, 425, 426, 428, 429, 431,
+                                    451, 499, 500, 501, 502, 503, 504, 505, 507, 511, 599])  # fmt: skip
 def test_a_status_of_the_upstream_is_its_own(pair: Pair, status: int) -> None:
     """Whatever the upstream decides is its answer: status, reason and body, a gateway's numbers too."""
     got = relayed(pair, status=status, body=b"its own")
@@ -214,7 +247,17 @@ def test_a_status_of_the_upstream_is_its_own(pair: Pair, status: int) -> None:
     assert got.head.start == b"HTTP/1.1 %d Scripted" % status
 
 
-@pytest.mark.parametrize("line", ["HTTP/1.1 200 ", "HTTP/1.1 200 Very well", "HTTP/1.1 200 caf\xe9", "HTTP/1.1 299 !", "HTTP/1.1 200 a\tb", "HTTP/1.0 200 OK"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "HTTP/1.1 200 ",
+        "HTTP/1.1 200 Very well",
+        "HTTP/1.1 200 caf\xe9",
+        "HTTP/1.1 299 !",
+        "HTTP/1.1 200 a\tb",
+        "HTTP/1.0 200 OK",
+    ],
+)
 def test_a_reason_is_passed_on_or_dropped(pair: Pair, line: str) -> None:
     """RFC 9112, 4: it means nothing, so it may be dropped; our own version goes before it."""
     pair.upstream.forget()
@@ -225,7 +268,7 @@ def test_a_reason_is_passed_on_or_dropped(pair: Pair, line: str) -> None:
     assert got.body == b"ok"
 
 
-# -- credentials -----------------------------------------------------------------------------------------------------------
+# -- credentials -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("spelling", ["X-API-Key", "x-api-key", "X-Api-KEY"])
@@ -242,14 +285,19 @@ def test_an_api_key_goes_on_only_where_the_route_says_so(spelling: str, auth: st
 
 @pytest.mark.parametrize(
     "fields",
-    [(), ("X-API-Key:",), ("X-API-Key: x",), ("X_API_Key: {key}",), ("X-API-Key: {key}x",), ("X-API-Key: {key}", "X-API-Key: {key}"), ("X-API-Key: {key}, {key}",),
-     ("X-API-Key: x", "X-API-Key: {key}"), ("Authorization: Basic {key}",), ("Cookie: X-API-Key={key}",), ("X-API-Key: Bearer {key}",), ('X-API-Key: "{key}"',),
+    [(), ("X-API-Key:",), ("X-API-Key: x",), ("X_API_Key: {key}",), ("X-API-Key: {key}x",), ("X-API-Key: {key}",
+    "X-API-Key: {key}"), ("X-API-Key: {key}, {key}",),
+     ("X-API-Key: x", "X-API-Key: {key}"), ("Authorization: Basic {key}",), ("Cookie: X-API-Key={key}",),
+     ("X-API-Key: Bearer {key}",), ('X-API-Key: "{key}"',),
      ("Connection: X-API-Key",), ("X-API-Key2: {key}",)],
 )  # fmt: skip
 def test_without_a_key_nothing_gets_through(fields: tuple[str, ...]) -> None:
     """401, with a challenge (RFC 9110, 11.6.1), and the upstream never hears of it."""
     issued = key()
-    with running_pair(routes=[route("/", auth="required")], keys=[issued.entity]) as pair, pair.gateway.connect() as client:
+    with (
+        running_pair(routes=[route("/", auth="required")], keys=[issued.entity]) as pair,
+        pair.gateway.connect() as client,
+    ):
         got = client.ask(get(*(field.format(key=issued.secret) for field in fields)))
         assert got.status == 401, got
         assert got.one(b"www-authenticate")
@@ -261,18 +309,27 @@ def test_without_a_key_nothing_gets_through(fields: tuple[str, ...]) -> None:
 def test_a_key_named_in_connection_is_still_a_key() -> None:
     """http.md: Connection never names away authentication fields."""
     issued = key()
-    with running_pair(routes=[route("/", auth="required")], keys=[issued.entity]) as pair, pair.gateway.connect() as client:
+    with (
+        running_pair(routes=[route("/", auth="required")], keys=[issued.entity]) as pair,
+        pair.gateway.connect() as client,
+    ):
         assert client.ask(get("Connection: X-API-Key", f"X-API-Key: {issued.secret}")).status == 200
 
 
-# -- what every answer says ----------------------------------------------------------------------------------------------
+# -- what every answer says --------------------------------------------------------------------------------------------
 
 
 def test_a_limited_answer_says_how_much_is_left() -> None:
     """IETF httpapi draft -11 and the X-RateLimit fields, once each, whatever the upstream says; 429 has Retry-After."""
     issued = key(per_minute=60, burst=2)
     with running_pair(routes=[route("/", auth="required")], keys=[issued.entity]) as pair:
-        pair.upstream.script(Send(answer(200, "X-RateLimit-Limit: 999", "X-RateLimit-Remaining: 998", "RateLimit: x", "RateLimit-Policy: y")))
+        pair.upstream.script(
+            Send(
+                answer(
+                    200, "X-RateLimit-Limit: 999", "X-RateLimit-Remaining: 998", "RateLimit: x", "RateLimit-Policy: y"
+                )
+            )
+        )
         with pair.gateway.connect() as client:
             answers = [client.ask(get(f"X-API-Key: {issued.secret}")) for _ in range(3)]
     assert [got.status for got in answers] == [200, 200, 429]
@@ -288,7 +345,10 @@ def test_a_limited_answer_says_how_much_is_left() -> None:
 
 def test_an_open_circuit_says_when_to_come_back() -> None:
     from_upstream = answer(500, body=b"its own")
-    with running_pair(circuit_failure_threshold=2, circuit_recovery_timeout=20) as pair, pair.gateway.connect() as client:
+    with (
+        running_pair(circuit_failure_threshold=2, circuit_recovery_timeout=20) as pair,
+        pair.gateway.connect() as client,
+    ):
         pair.upstream.usually(Send(from_upstream))
         answers = [client.ask(get()) for _ in range(3)]
         assert [got.status for got in answers] == [500, 500, 503]
@@ -301,13 +361,26 @@ def test_a_problem_names_nothing_internal() -> None:
     """http.md: nothing internal leaks into an error page: no address, no module, no trace."""
     with running_upstream() as gone:
         url = gone.url
-    with running_gateway(services=[service(url)], routes=[route("/")], settings=settings()) as gateway, gateway.connect() as client:
+    with (
+        running_gateway(services=[service(url)], routes=[route("/")], settings=settings()) as gateway,
+        gateway.connect() as client,
+    ):
         got = client.ask(get())
         assert got.status == 502
         problem = got.problem()
         assert problem["request_id"] == (got.one(b"x-request-id") or b"").decode()
         text = got.head.raw + got.body
-        for secret in (url[7:].encode(), b"127.0.0.1", b"Traceback", b"Error:", b".py", b"uvloop", b"asyncio", b"httptools", b"python"):
+        for secret in (
+            url[7:].encode(),
+            b"127.0.0.1",
+            b"Traceback",
+            b"Error:",
+            b".py",
+            b"uvloop",
+            b"asyncio",
+            b"httptools",
+            b"python",
+        ):
             assert secret not in text, text
 
 

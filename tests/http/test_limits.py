@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.kit.cases import AnyOf, Case, Forwarded, Refused, Seen, run
+from tests.kit.cases import AnyOf, Case, Forwarded, Refused, Seen, check
 from tests.kit.client import Client, NoAnswerError
 from tests.kit.fixtures import Pair, running_pair
 from tests.kit.messages import chunked, lines
@@ -92,7 +92,9 @@ def section_rows() -> Iterator[Case]:
         ("a huge value", (b"X-A: " + b"a" * (SECTION * 30),)),
         ("a large cookie", (b"Cookie: a=" + b"a" * SECTION,)),
     ):
-        yield Case(name=f"a section: {name}", why=why, sends=lines("GET /x HTTP/1.1", host, *fields), expect=Refused(TOO_LARGE))
+        yield Case(
+            name=f"a section: {name}", why=why, sends=lines("GET /x HTTP/1.1", host, *fields), expect=Refused(TOO_LARGE)
+        )
     for name, tail in (("a value", b"X-A: "), ("a name", b"")):
         yield Case(
             name=f"{name} without end",
@@ -146,7 +148,9 @@ def body_rows() -> Iterator[Case]:
         ("many chunks", chunked(*[b"bb"] * BODY)),
         ("a chunk of a terabyte", b"ffffffffff\r\n" + b"b" * 2_000),
     ):
-        yield Case(name=f"too much in {name}", why=why, sends=lines(*head, "Transfer-Encoding: chunked") + body, expect=over)
+        yield Case(
+            name=f"too much in {name}", why=why, sends=lines(*head, "Transfer-Encoding: chunked") + body, expect=over
+        )
     long_extension = b"1;" + b"e" * 20_000 + b"\r\nb\r\n0\r\n\r\n"
     flood = b"".join(b"1;%b\r\nb\r\n" % (b"e" * 200) for _ in range(BODY)) + b"0\r\n\r\n"
     trailers = chunked(b"b", trailers=b"X-Trailer: a\r\n" * 20_000)
@@ -168,16 +172,16 @@ def body_rows() -> Iterator[Case]:
 
 @pytest.mark.parametrize("case", [*line_rows(), *section_rows(), *body_rows()], ids=str)
 def test_size(small: Pair, case: Case) -> None:
-    run(case, small.gateway, small.upstream)
+    check(case, small.gateway, small.upstream)
 
 
 @pytest.mark.parametrize("case", [*line_rows(), *section_rows()], ids=str)
 def test_size_byte_by_byte(small: Pair, case: Case) -> None:
     if len(case.sends) < 3_000:
-        run(case, small.gateway, small.upstream, "byte by byte")
+        check(case, small.gateway, small.upstream, "byte by byte")
 
 
-# -- times -----------------------------------------------------------------------------------------------------------------
+# -- times -------------------------------------------------------------------------------------------------------------
 
 
 def drip(client: Client, data: bytes, *, every: float, at_most: float) -> float:
@@ -325,7 +329,7 @@ def test_a_client_that_does_not_read(hasty: Pair) -> None:
     hasty.upstream.violations.clear()  # what was sent endlessly was no answer
 
 
-# -- counts ----------------------------------------------------------------------------------------------------------------
+# -- counts ------------------------------------------------------------------------------------------------------------
 
 
 def test_requests_per_connection() -> None:

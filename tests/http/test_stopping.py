@@ -1,5 +1,6 @@
 """Stopping: what is in flight is finished, nothing new begins, and nobody waits for ever (http.md, Stopping)."""
 
+import contextlib
 import socket
 import threading
 import time
@@ -22,7 +23,7 @@ def assert_refused(port: int) -> None:
     while time.monotonic() < deadline:
         try:
             with socket.create_connection(("127.0.0.1", port), timeout=1) as probe:
-                probe.sendall(GET)
+                probe.sendall(lines("GET /probe HTTP/1.1", "Host: a.example"))
                 if probe.recv(1) == b"":
                     return  # it was still in the queue, and is closed unheard
         except ConnectionError:
@@ -61,7 +62,7 @@ def test_a_body_under_way_is_finished() -> None:
 def test_a_long_answer_is_finished() -> None:
     half = threading.Event()
     body = b"a" * 500_000
-    with running_pair(drain_timeout=5.0) as pair, pair.gateway.connect() as client:
+    with running_pair(drain_timeout=20.0) as pair, pair.gateway.connect() as client:
         whole = answer(200, body=body)
         pair.upstream.script(Send(whole[:1_000]), WaitFor(half), Send(whole[1_000:]))
         client.send(GET)
@@ -71,7 +72,8 @@ def test_a_long_answer_is_finished() -> None:
         half.set()
         got = client.read_answer()
         assert (got.body, got.complete) == (body, True)
-        client.assert_closed()
+        client.stream.patience = SOON
+        client.assert_closed()  # though its head, sent before the stop, could not say so
 
 
 def test_an_idle_connection_is_closed_at_once() -> None:
@@ -98,10 +100,8 @@ def test_a_head_under_way_does_not_hold_the_stop() -> None:
         pair.gateway.settle()
         pair.gateway.begin_stop()
         client.stream.patience = SOON
-        try:
+        with contextlib.suppress(NoAnswerError):
             assert client.read_answer().status in (200, 400, 408, 503)
-        except NoAnswerError:
-            pass
     assert time.monotonic() - began < SOON + 2
 
 
@@ -118,7 +118,7 @@ def test_a_pipelined_request_is_served_or_not_begun() -> None:
         try:
             assert client.read_answer().body == b"GET /x"
         except NoAnswerError:
-            assert [seen.target for seen in pair.upstream.requests] == [b"/slow"]
+            assert b"/x" not in {seen.target for seen in pair.upstream.requests}
 
 
 def test_the_limit_ends_what_does_not_end() -> None:
@@ -141,7 +141,7 @@ def test_a_stop_under_load_loses_no_request(clients: int) -> None:
     answered = [0]
     going = threading.Event()
 
-    def ask(port: int, settle: object) -> None:
+    def ask(port: int) -> None:
         try:
             with Client(port, patience=10.0) as client:
                 while True:
@@ -158,7 +158,7 @@ def test_a_stop_under_load_loses_no_request(clients: int) -> None:
             failures.append(repr(error))
 
     with running_pair(drain_timeout=10.0) as pair:
-        threads = [threading.Thread(target=ask, args=(pair.gateway.port, None)) for _ in range(clients)]
+        threads = [threading.Thread(target=ask, args=(pair.gateway.port,)) for _ in range(clients)]
         for thread in threads:
             thread.start()
         assert going.wait(5)

@@ -1,6 +1,9 @@
-"""Upgrades: WebSocket is tunnelled both ways, everything else is stripped or refused (RFC 9110, 7.8; RFC 6455; http.md)."""
+"""Upgrades: WebSocket is tunnelled both ways, everything else is stripped or refused (RFC 9110, 7.8; RFC 6455;
+http.md).
+"""
 
 import base64
+import contextlib
 import hashlib
 import threading
 from collections.abc import Iterator
@@ -11,12 +14,20 @@ from tests.kit.client import Answer, Client, NoAnswerError
 from tests.kit.configuration import key, route
 from tests.kit.fixtures import Pair, running_pair
 from tests.kit.messages import answer, lines
-from tests.kit.steps import Call, Close, Echo, HalfClose, ReadExactly, ReadToEnd, ReadUntil, Reset, Send, SendForever, Step, WaitFor
-from tests.kit.stream import StreamEndedError
+from tests.kit.steps import Call, Close, Echo, HalfClose, ReadExactly, ReadToEnd, ReadUntil, Reset, Send, Step
+from tests.kit.upstream import Conversation
 
 NONCE = base64.b64encode(b"0123456789abcdef").decode()
-ACCEPT = base64.b64encode(hashlib.sha1(NONCE.encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()).decode()  # RFC 6455, 1.3
-SWITCH = lines("HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade", f"Sec-WebSocket-Accept: {ACCEPT}", "Sec-WebSocket-Protocol: chat")
+ACCEPT = base64.b64encode(
+    hashlib.sha1(NONCE.encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
+).decode()  # RFC 6455, 1.3
+SWITCH = lines(
+    "HTTP/1.1 101 Switching Protocols",
+    "Upgrade: websocket",
+    "Connection: Upgrade",
+    f"Sec-WebSocket-Accept: {ACCEPT}",
+    "Sec-WebSocket-Protocol: chat",
+)
 TEXT, CLOSE = b"\x81\x05hello", b"\x88\x02\x03\xe8"  # frames as a server sends them
 
 
@@ -26,9 +37,12 @@ def pair() -> Iterator[Pair]:
         yield pair
 
 
-def handshake(*more: str, method: str = "GET", version: str = "1.1", upgrade: str = "websocket", connection: str = "Upgrade") -> bytes:
+def handshake(
+    *more: str, method: str = "GET", version: str = "1.1", upgrade: str = "websocket", connection: str = "Upgrade"
+) -> bytes:
     return lines(
-        f"{method} /chat HTTP/{version}", "Host: a.example", f"Upgrade: {upgrade}", f"Connection: {connection}", "Sec-WebSocket-Version: 13",
+        f"{method} /chat HTTP/{version}", "Host: a.example", f"Upgrade: {upgrade}", f"Connection: {connection}",
+        "Sec-WebSocket-Version: 13",
         f"Sec-WebSocket-Key: {NONCE}", "Sec-WebSocket-Protocol: chat, superchat", "Origin: http://a.example", *more,
     )  # fmt: skip
 
@@ -42,7 +56,7 @@ def opened(pair: Pair, client: Client, *steps: Step, request: bytes | None = Non
     return got
 
 
-# -- the handshake ---------------------------------------------------------------------------------------------------------
+# -- the handshake -----------------------------------------------------------------------------------------------------
 
 
 def test_the_handshake_goes_through(pair: Pair) -> None:
@@ -65,7 +79,13 @@ def test_the_handshake_goes_through(pair: Pair) -> None:
 
 @pytest.mark.parametrize(
     ("upgrade", "connection"),
-    [("websocket", "upgrade"), ("WebSocket", "UPGRADE"), ("websocket", "keep-alive, Upgrade"), ("websocket", "Upgrade, keep-alive"), ("WEBSOCKET", "upgrade,X-A")],
+    [
+        ("websocket", "upgrade"),
+        ("WebSocket", "UPGRADE"),
+        ("websocket", "keep-alive, Upgrade"),
+        ("websocket", "Upgrade, keep-alive"),
+        ("WEBSOCKET", "upgrade,X-A"),
+    ],
 )
 def test_spellings_of_the_handshake(pair: Pair, upgrade: str, connection: str) -> None:
     """RFC 6455, 4.2.1: tokens without case, within a list."""
@@ -163,7 +183,9 @@ def test_a_list_with_websocket_in_it(pair: Pair) -> None:
 
 @pytest.mark.parametrize("part", ["Content-Length: 5", "Transfer-Encoding: chunked"])
 def test_a_handshake_with_a_body_is_unambiguous(pair: Pair, part: str) -> None:
-    """RFC 6455 knows no body: refused, stripped of its upgrade, or the body is read as one; it is never taken for frames."""
+    """RFC 6455 knows no body: refused, stripped of its upgrade, or the body is read as one; it is never taken for
+    frames.
+    """
     pair.upstream.forget()
     known = len(pair.upstream.requests)
     body = b"hello" if "Length" in part else b"5\r\nhello\r\n0\r\n\r\n"
@@ -190,7 +212,7 @@ def test_a_declined_handshake_hides_no_second_request(pair: Pair) -> None:
     assert smuggled.one(b"x-forwarded-for") == b"127.0.0.1"
 
 
-# -- the tunnel --------------------------------------------------------------------------------------------------------------
+# -- the tunnel --------------------------------------------------------------------------------------------------------
 
 
 def test_frames_go_both_ways(pair: Pair) -> None:
@@ -257,38 +279,48 @@ def test_what_was_sent_before_the_end_arrives(pair: Pair) -> None:
 
 def test_a_tunnel_has_backpressure(pair: Pair) -> None:
     """A client that does not read stops the upstream, and costs no memory without bound."""
-    from tests.kit.steps import PATIENCE  # noqa: F401,PLC0415
-
     stop = threading.Event()
     sent = [0]
 
     class Flood:
-        def run(self, talk: object) -> None:
-            talk.stream.patience = 2.0  # type: ignore[attr-defined]
+        def run(self, talk: Conversation) -> None:
+            talk.stream.patience = 2.0
             while not stop.is_set():
-                talk.stream.send(b"f" * 65_536)  # type: ignore[attr-defined]
+                talk.stream.send(b"f" * 65_536)
                 sent[0] += 65_536
 
     with pair.gateway.connect(receive_buffer=16_384) as client:
         opened(pair, client, Flood())
-        pair.upstream.wait_until(lambda: pair.upstream.violations != [] or sent[0] > 64 << 20, "the flood ends", patience=20)
+        pair.upstream.wait_until(
+            lambda: pair.upstream.violations != [] or sent[0] > 64 << 20, "the flood ends", patience=20
+        )
         stop.set()
         assert sent[0] < 32 << 20
     pair.upstream.violations.clear()
 
 
 def test_an_idle_tunnel_is_closed() -> None:
-    with running_pair(client_idle_timeout=0.4, client_body_timeout=0.4, upstream_read_timeout=0.4, read_by_h11=False) as pair:
-        with pair.gateway.connect() as client:
-            ended = threading.Event()
-            opened(pair, client, ReadToEnd(), Call(ended.set), Close())
-            client.assert_closed()
-            assert ended.wait(5)
+    with (
+        running_pair(
+            client_idle_timeout=0.4, client_body_timeout=0.4, upstream_read_timeout=0.4, read_by_h11=False
+        ) as pair,
+        pair.gateway.connect() as client,
+    ):
+        ended = threading.Event()
+        opened(pair, client, ReadToEnd(), Call(ended.set), Close())
+        client.assert_closed()
+        assert ended.wait(5)
 
 
 def test_a_busy_tunnel_is_not_idle() -> None:
     """A frame in either direction keeps both alive, longer than any timeout for requests."""
-    with running_pair(client_idle_timeout=0.5, client_body_timeout=0.5, upstream_read_timeout=0.5, client_header_timeout=0.5, read_by_h11=False) as pair:
+    with running_pair(
+        client_idle_timeout=0.5,
+        client_body_timeout=0.5,
+        upstream_read_timeout=0.5,
+        client_header_timeout=0.5,
+        read_by_h11=False,
+    ) as pair:
         tick = threading.Event()
         with pair.gateway.connect() as client:
             steps: list[Step] = []
@@ -310,16 +342,13 @@ def test_a_tunnel_is_not_a_pooled_connection(pair: Pair) -> None:
     assert pair.upstream.requests[-1].connection != tunnel
 
 
-def test_tunnels_leave_nothing_behind(pair: Pair) -> None:
-    clients = [pair.gateway.connect() for _ in range(20)]
-    for client in clients:
-        opened(pair, client, ReadToEnd(), Close())
-    for client in clients:
-        client.reset()
-    pair.upstream.wait_until(lambda: all(talk.closed or talk.ended_by_peer or not talk.raw for talk in pair.upstream.connections), "they end")
-    pair.gateway.settle()
-    with pytest.raises((StreamEndedError, OSError)):
-        clients[0].stream.send(b"x")
-
-
-__all__ = ["SendForever", "WaitFor"]
+def test_tunnels_leave_nothing_behind() -> None:
+    with running_pair(read_by_h11=False) as pair:
+        with contextlib.ExitStack() as stack:
+            for _ in range(20):
+                opened(pair, stack.enter_context(pair.gateway.connect()), ReadToEnd(), Close())
+            assert pair.gateway.call(lambda served: served.listener.connections) == 20
+        pair.upstream.wait_until(lambda: pair.upstream.open_connections() == 0, "the upstream's ends are closed")
+        pair.gateway.settle()
+        assert pair.gateway.call(lambda served: served.listener.connections) == 0
+        assert pair.gateway.call(lambda served: served.listener.upstream_connections) == 0

@@ -1,7 +1,7 @@
 """One row of a table of answers: what the upstream does, and what its client may be told.
 
-Behind every row another client asks for something else, and must get its own answer: whatever the upstream said too much, it
-is nobody's answer.
+Behind every row another client asks for something else, and must get its own answer: whatever the upstream said too
+much, it is nobody's answer.
 """
 
 import contextlib
@@ -27,7 +27,9 @@ class AnswerExpectation(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Relayed:
-    """The upstream's answer came whole. `fields` stand once each; `lacks` are names. `interim` are the 1xx before it."""
+    """The upstream's answer came whole. `fields` stand once each; `lacks` are names. `interim` are the 1xx before
+    it.
+    """
 
     body: bytes = b"ok"
     status: int = 200
@@ -110,7 +112,7 @@ class AnswerCase:
         return self.name
 
 
-def run(case: AnswerCase, pair: Pair) -> None:
+def check(case: AnswerCase, pair: Pair) -> None:
     """Plays the row, asks its expectation, and then asks for something else."""
     upstream = pair.upstream
     upstream.forget()
@@ -124,7 +126,12 @@ def run(case: AnswerCase, pair: Pair) -> None:
         upstream.forget()
         upstream.wait_for_scripts()
         pair.gateway.settle()  # what the upstream said too much has been read
-        if answer is not None and answer.complete and answer.framed_by != "close" and answer.one(b"connection") != b"close":
+        if (
+            answer is not None
+            and answer.complete
+            and answer.framed_by != "close"
+            and answer.one(b"connection") != b"close"
+        ):
             with contextlib.suppress(NoAnswerError):
                 again = client.ask(SUFFIX)
     try:
@@ -135,11 +142,14 @@ def run(case: AnswerCase, pair: Pair) -> None:
             _assert_own(other.ask(SUFFIX))
     except AssertionError as complaint:
         raise AssertionError(
-            f"{case.name}: {complaint}\n  why: {case.why}\n  steps: {str(case.steps)[:600]}\n  answer: {str(answer)[:900]}"
+            f"{case.name}: {complaint}\n  why: {case.why}\n  steps: {str(case.steps)[:600]}\n"
+            f"  answer: {str(answer)[:900]}"
         ) from None
     finally:
         upstream.violations.clear()
 
 
 def _assert_own(answer: Answer) -> None:
-    assert answer.status == 200 and answer.body == b"GET " + SUFFIX_TARGET, f"the next request got another's answer: {answer}"
+    assert (answer.status, answer.body) == (200, b"GET " + SUFFIX_TARGET), (
+        f"the next request got another's answer: {answer}"
+    )

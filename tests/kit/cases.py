@@ -1,7 +1,8 @@
 """One row of a table: bytes that a client sends, and what may come of them.
 
-Behind the row's own bytes goes, in the same breath, a second request for `/suffix`. So every row asks where a request ends, too: a
-gateway that loses the boundary swallows the suffix or takes part of the first request for it, and one that refuses must not serve it.
+Behind the row's own bytes goes, in the same breath, a second request for `/suffix`. So every row asks where a
+request ends, too: a gateway that loses the boundary swallows the suffix or takes part of the first request for it,
+and one that refuses must not serve it.
 """
 
 from dataclasses import dataclass, field
@@ -36,10 +37,11 @@ class Expectation(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The gateway says so itself, and closes. `incomplete`: part of a request may have reached the upstream, never a whole one.
+    """The gateway says so itself, and closes. `incomplete`: part of a request may have reached the upstream, never a
+    whole one.
 
-    `silently`: closing without an answer will do, where what came was no HTTP. `closes` False: it may go on to the suffix, where the
-    refused request was read to its end.
+    `silently`: closing without an answer will do, where what came was no HTTP. `closes` False: it may go on to the
+    suffix, where the refused request was read to its end.
     """
 
     statuses: frozenset[int] = frozenset((400,))
@@ -94,7 +96,8 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Forwarded:
-    """These requests reached the upstream, in this order, each was answered with its own answer, and then the suffix was.
+    """These requests reached the upstream, in this order, each was answered with its own answer, and then the suffix
+    was.
 
     `closes`: the connection ends behind them, and the suffix is not served (RFC 9112, 9.6). None: either.
     """
@@ -128,7 +131,9 @@ class AnswerOnly:
 
     def check(self, outcome: Outcome) -> None:
         assert outcome.answers, "closed without an answer"
-        assert outcome.answers[0].status in self.statuses, f"{outcome.answers[0].status} and not {sorted(self.statuses)}"
+        assert outcome.answers[0].status in self.statuses, (
+            f"{outcome.answers[0].status} and not {sorted(self.statuses)}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +156,9 @@ class AnyOf:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A row. `why` names the rule and where it stands. `methods` are those of the row's requests, to read their answers by."""
+    """A row. `why` names the rule and where it stands. `methods` are those of the row's requests, to read their
+    answers by.
+    """
 
     name: str
     why: str
@@ -165,7 +172,7 @@ class Case:
         return self.name
 
 
-def run(case: Case, gateway: Gateway, upstream: Upstream, delivery: str = "at once") -> None:
+def check(case: Case, gateway: Gateway, upstream: Upstream, delivery: str = "at once") -> None:
     """Sends the row, collects what came of it, and asks its expectation."""
     upstream.forget()
     known = len(upstream.requests)
@@ -175,7 +182,9 @@ def run(case: Case, gateway: Gateway, upstream: Upstream, delivery: str = "at on
             answers, kept = _read_answers(client, case)
         except (TooSlowError, BadMessageError) as error:
             got = bytes(client.stream.received[-600:])
-            raise AssertionError(f"{case.name}: {error}\n  why: {case.why}\n  sent: {case.sends!r}\n  got: {got!r}") from None
+            raise AssertionError(
+                f"{case.name}: {error}\n  why: {case.why}\n  sent: {case.sends!r}\n  got: {got!r}"
+            ) from None
     outcome = Outcome(answers, kept, _new_requests(upstream, known))
     try:
         case.expect.check(outcome)

@@ -1,4 +1,6 @@
-"""A client that sends exact bytes in exact pieces, and reads an exact answer. It blocks, and never longer than it says."""
+"""A client that sends exact bytes in exact pieces, and reads an exact answer. It blocks, and never longer than it
+says.
+"""
 
 import json
 import socket
@@ -80,7 +82,9 @@ class Client:
         self.stream.close()
 
     def send(self, *pieces: bytes) -> None:
-        """Each piece is a segment, and a read, of its own. A gateway that hangs up meanwhile may have answered: read that."""
+        """Each piece is a segment, and a read, of its own. A gateway that hangs up meanwhile may have answered: read
+        that.
+        """
         for piece in pieces:
             try:
                 self.stream.send(piece)
@@ -91,7 +95,9 @@ class Client:
                 self._settle()
 
     def read_answer(self, method: bytes = b"GET") -> Answer:
-        """The next answer, which is to a request with this method. Raises `NoAnswerError`, `BadMessageError` or `TooSlowError`."""
+        """The next answer, which is to a request with this method. Raises `NoAnswerError`, `BadMessageError` or
+        `TooSlowError`.
+        """
         interim: list[Head] = []
         while True:
             head = self._read_head()
@@ -152,5 +158,6 @@ def _status(head: Head) -> int:
     version, _, rest = head.start.partition(b" ")
     assert version in (b"HTTP/1.1", b"HTTP/1.0"), head.start
     code = rest[:3]
-    assert code.isdigit() and rest[3:4] in (b" ", b""), head.start
+    assert code.isdigit(), head.start
+    assert rest[3:4] in (b" ", b""), head.start
     return int(code)

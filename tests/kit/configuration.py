@@ -48,5 +48,10 @@ def key(key_id: str = "key", *, per_minute: int = UNLIMITED, burst: int = UNLIMI
 
 def settings(**overrides: Any) -> Settings:
     """Settings where no circuit opens unless a test asks for it: most tests are about one failure, not five."""
-    defaults = {"proxy_host": "127.0.0.1", "proxy_port": 0, "circuit_failure_threshold": 1_000_000, "drain_timeout": 2.0}
+    defaults = {
+        "proxy_host": "127.0.0.1",
+        "proxy_port": 0,
+        "circuit_failure_threshold": 1_000_000,
+        "drain_timeout": 2.0,
+    }
     return Settings.model_validate({**defaults, **overrides})

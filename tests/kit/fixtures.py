@@ -30,7 +30,9 @@ def running_pair(
     read_by_h11: bool = True,
     **overrides: Any,
 ) -> Iterator[Pair]:
-    """`overrides` are settings. `service_fields` are the one service's. At the end all that was sent on is read once more, by h11."""
+    """`overrides` are settings. `service_fields` are the one service's. At the end all that was sent on is read once
+    more, by h11.
+    """
     with (
         running_upstream(receive_buffer=upstream_buffer) as upstream,
         running_gateway(

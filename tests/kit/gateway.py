@@ -23,7 +23,9 @@ def nothing(served: Any) -> None:
 
 
 class Gateway:
-    """A data plane that runs. `served` is what `microgateway.testing.serve` gave, to be touched on its own loop only."""
+    """A data plane that runs. `served` is what `microgateway.testing.serve` gave, to be touched on its own loop
+    only.
+    """
 
     def __init__(self, served: Any, loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
         self.served = served
@@ -37,8 +39,8 @@ class Gateway:
     def settle(self) -> None:
         """Until the gateway has read all that had come when this was called.
 
-        A loop takes up what its poll found readable before it runs a call that was handed in; twice, since the first call may
-        have been handed in while a poll was being worked off.
+        A loop takes up what its poll found readable before it runs a call that was handed in; twice, since the first
+        call may have been handed in while a poll was being worked off.
         """
         self.call(nothing)
         self.call(nothing)
@@ -67,7 +69,13 @@ def running_gateway(
 ) -> Iterator[Gateway]:
     """A gateway until the block ends. An error of its own, at any time, is raised here."""
     runner = _Runner()
-    arguments = {"services": services, "routes": routes, "keys": keys, "settings": settings or usual_settings(), "clock": clock}
+    arguments = {
+        "services": services,
+        "routes": routes,
+        "keys": keys,
+        "settings": settings or usual_settings(),
+        "clock": clock,
+    }
     thread = threading.Thread(target=runner.run, args=(arguments,), name="gateway", daemon=True)
     thread.start()
     try:

@@ -56,7 +56,7 @@ def parse_head(raw: bytes) -> Head:
         raise BadMessageError(f"no empty line at the end of {raw!r}")
     start, *rest = raw[:-4].split(CRLF)
     for line in (start, *rest):
-        bad = [octet for octet in line if octet < 0x20 and octet != 0x09 or octet == 0x7F]
+        bad = [octet for octet in line if (octet < 0x20 and octet != 0x09) or octet == 0x7F]
         if bad:
             raise BadMessageError(f"control characters {bytes(bad)!r} in {line!r}")
     return Head(raw, start, tuple(_field(line) for line in rest))

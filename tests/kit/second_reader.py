@@ -1,4 +1,6 @@
-"""h11 as a second opinion: whatever the gateway sends to an upstream, a strict reader that we did not write reads alike."""
+"""h11 as a second opinion: whatever the gateway sends to an upstream, a strict reader that we did not write reads
+alike.
+"""
 
 from dataclasses import dataclass
 
@@ -33,11 +35,19 @@ def read_requests(received: bytes) -> list[ReadRequest]:
 def assert_read_alike(conversation: Conversation) -> None:
     """Our strict reader and h11 see the same requests in a connection's bytes. Not for tunnels: they carry no HTTP."""
     ours = [
-        (request.method, request.target, tuple((name.lower(), value) for name, value in request.head.fields), request.body)
+        (
+            request.method,
+            request.target,
+            tuple((name.lower(), value) for name, value in request.head.fields),
+            request.body,
+        )
         for request in conversation.requests
         if request.complete
     ]
-    theirs = [(request.method, request.target, request.fields, request.body) for request in read_requests(conversation.received)]
+    theirs = [
+        (request.method, request.target, request.fields, request.body)
+        for request in read_requests(conversation.received)
+    ]
     assert ours == theirs[: len(ours)], f"h11 reads {theirs} where we read {ours}"
 
 

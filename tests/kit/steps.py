@@ -1,10 +1,11 @@
-"""What a scripted upstream does with one request, as a list of steps. A test reads as the transcript of a conversation."""
+"""What a scripted upstream does with one request, as a list of steps. A test reads as the transcript of a
+conversation.
+"""
 
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
-
 
 if TYPE_CHECKING:
     from tests.kit.upstream import Conversation
@@ -141,5 +142,3 @@ class Echo:
         body = request.method + b" " + request.target
         head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n" % len(body)
         talk.stream.send(head if request.method == b"HEAD" else head + body)
-
-

@@ -21,7 +21,9 @@ class TooSlowError(AssertionError):
 
 
 class Stream:
-    """One connected socket. `received` is all that ever came; `patience` is seconds for one call, None to wait for ever."""
+    """One connected socket. `received` is all that ever came; `patience` is seconds for one call, None to wait for
+    ever.
+    """
 
     def __init__(self, sock: socket.socket, patience: float | None) -> None:
         self.sock = sock
@@ -98,7 +100,9 @@ class Stream:
         try:
             self.sock.sendall(data)
         except TimeoutError:
-            raise TooSlowError(f"the peer does not read: {len(data)} bytes are not sent after {self.patience} s") from None
+            raise TooSlowError(
+                f"the peer does not read: {len(data)} bytes are not sent after {self.patience} s"
+            ) from None
         except OSError as error:
             raise StreamEndedError(f"sending: {error}") from None
 
@@ -108,7 +112,9 @@ class Stream:
             waiting = struct.unpack("i", fcntl.ioctl(self.sock, termios.FIONREAD, b"\0" * 4))[0]
         except (OSError, ValueError):
             return not self.busy  # closed by its own thread: there is nothing more to come
-        return (waiting == 0 or self.ended) and not self.busy  # in this order: bytes are taken only after `busy` was set
+        return (
+            waiting == 0 or self.ended
+        ) and not self.busy  # in this order: bytes are taken only after `busy` was set
 
     def half_close(self) -> None:
         self.sock.shutdown(socket.SHUT_WR)

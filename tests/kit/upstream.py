@@ -1,8 +1,8 @@
 """A recording upstream that knows no HTTP library: it keeps the exact bytes, and answers by script.
 
-Every connection has a thread. When a request's head has come, the next script of the queue runs, or the usual one where the queue is
-empty; so a script meets the next request, on whatever connection the gateway sends it. What the gateway sends is read strictly: what
-two readers might read in two ways is kept in `violations`.
+Every connection has a thread. When a request's head has come, the next script of the queue runs, or the usual one
+where the queue is empty; so a script meets the next request, on whatever connection the gateway sends it. What the
+gateway sends is read strictly: what two readers might read in two ways is kept in `violations`.
 """
 
 import contextlib
