@@ -33,6 +33,7 @@ ANSWERS = (
     b"HTTP/1.1 204 No Content\r\nETag: \"x\"\r\n\r\n",
     b"HTTP/1.1 304 Not Modified\r\nContent-Length: 1234\r\nETag: \"x\"\r\n\r\n",
     b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n",
+    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pP\r\n\r\nframes",
     b"HTTP/1.1 503 caf\xe9 ferm\xe9\r\nRetry-After: 3\r\nContent-Length: 4\r\nConnection: X-Hop\r\nX-Hop: 1\r\n\r\nbusy",
 )
 
@@ -76,6 +77,8 @@ LINES = (
     b"\tfolded",
     b": no name",
     b"User-Agent",
+    b"Max-Forwards: 3",
+    b"Max-Forwards: 0",
     b"Accept",
     b"ETag",
     b"Name With Space: x",

@@ -41,14 +41,18 @@ class ScriptedUpstream:
         self.requests: list[Received] = []
         self.refused: list[str] = []
         self._connections: dict[Wire, h11.Connection] = {}
+        self._tunnels: set[Wire] = set()
 
     def forget(self) -> None:
         """For the next message: its connections are others."""
         self.requests.clear()
         self.refused.clear()
         self._connections.clear()
+        self._tunnels.clear()
 
     def heard(self, wire: Wire, data: bytes) -> None:
+        if wire in self._tunnels:
+            return
         connection = self._connections.get(wire)
         if connection is None:
             connection = self._connections[wire] = h11.Connection(h11.SERVER, max_incomplete_event_size=LARGEST)
@@ -70,7 +74,10 @@ class ScriptedUpstream:
             connection.send(h11.Response(status_code=200, headers=[("Content-Length", "0")]))
             connection.send(h11.EndOfMessage())
             connection.start_next_cycle()
-            for piece in self.answer(self.requests[-1]):
+            pieces = self.answer(self.requests[-1])
+            if pieces and pieces[0].startswith(b"HTTP/1.1 101"[: len(pieces[0])]):
+                self._tunnels.add(wire)  # what comes from now on need not be HTTP
+            for piece in pieces:
                 wire.send(piece)
         else:
             return False

@@ -1,6 +1,7 @@
 """The command line. What a command needs is imported when it runs, so that a command starts fast."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -8,15 +9,22 @@ from typing import NoReturn
 from microgateway import __version__
 from microgateway.errors import StartupError
 
+HIGHEST_PORT = 65_535
+
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Runs one command and exits: 0 when it went well, 1 with one line when it could not start, 2 for a wrong call."""
+    """Runs one command and exits.
+
+    0: it went well; 1: it could not start, and one line says why; 2: a wrong call; 130: Ctrl-C while it started.
+    """
     options = _parser().parse_args(arguments)
     try:
         sys.exit(_run(options))
     except StartupError as error:
         print(f"microgateway: {error}", file=sys.stderr)
         sys.exit(1)
+    except KeyboardInterrupt:  # while it starts; later a signal is a request to drain
+        sys.exit(128 + signal.SIGINT)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -26,8 +34,14 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run the gateway: control port and proxy port in one process")
     run.add_argument("--demo", action="store_true", help="with a demo upstream and sample data; prints a curl line")
     run.add_argument("--host", help="the control port's address (default: MICROGATEWAY_HOST, 127.0.0.1)")
-    run.add_argument("--port", type=int, help="the control port (default: MICROGATEWAY_PORT, 8017)")
+    run.add_argument("--port", type=_port, help="the control port (default: MICROGATEWAY_PORT, 8017)")
     return parser
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > HIGHEST_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: a number from 0 to {HIGHEST_PORT} is")
+    return int(text)
 
 
 def _run(options: argparse.Namespace) -> int:

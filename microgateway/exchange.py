@@ -65,6 +65,7 @@ class Exchange:
         "code",
         "destination",
         "ended",
+        "failed_attempts",
         "method",
         "path",
         "principal",
@@ -96,7 +97,14 @@ class Exchange:
         self.attempts = 0
         self.bytes_in = 0
         self.bytes_out = 0
+        self.failed_attempts: list[tuple[str, str]] | None = None
         self.code = ""
         self.stage = ""
         self.principal: Principal | None = None
         self.destination: Destination | None = None
+
+    def note_attempt(self, fault: str, verdict: str) -> None:
+        """One attempt failed like this, and was repeated or not for that reason."""
+        if self.failed_attempts is None:
+            self.failed_attempts = []
+        self.failed_attempts.append((fault, verdict))

@@ -24,16 +24,20 @@ _PAIR_BASE = _BASE * _BASE
 
 def generate(random_below: Callable[[int], int]) -> str:
     """A new key. `random_below(n)` gives an unpredictable integer in [0, n), such as `secrets.randbelow`."""
-    body = PREFIX + "".join(_ALPHABET[random_below(_BASE)] for _ in range(RANDOM_DIGITS))
+    body = PREFIX + _digits(random_below(_BASE**RANDOM_DIGITS), RANDOM_DIGITS)
     return body + checksum(body)
 
 
 def checksum(body: str) -> str:
     """The six check digits of `body`, most significant first (62**6 exceeds 2**32, so they always suffice)."""
-    rest = zlib.crc32(body.encode())
+    return _digits(zlib.crc32(body.encode()), CHECK_DIGITS)
+
+
+def _digits(number: int, count: int) -> str:
+    """The number in so many base62 digits, most significant first."""
     digits = []
-    for _ in range(CHECK_DIGITS):
-        rest, digit = divmod(rest, _BASE)
+    for _ in range(count):
+        number, digit = divmod(number, _BASE)
         digits.append(_ALPHABET[digit])
     return "".join(reversed(digits))
 

@@ -1,5 +1,6 @@
 """Where an upstream is: scheme, host, port and the path that goes in front of every request's own."""
 
+import re
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv6Address
 from urllib.parse import SplitResult, urlsplit
@@ -8,7 +9,9 @@ from microgateway.core.paths import PathError, normalise
 from microgateway.errors import MicroGatewayError
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
-_HOST_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-._")
+_INVISIBLE = re.compile(r"[\s\x00-\x1f\x7f]")
+_NETWORK_LOCATION = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]*)?\Z")
+_LONGEST_HOST, _LONGEST_LABEL = 253, 63  # RFC 1035, 2.3.4
 
 
 class BaseUrlError(MicroGatewayError):
@@ -27,8 +30,11 @@ class BaseUrl:
     @classmethod
     def parse(cls, text: str) -> "BaseUrl":
         """Raises `BaseUrlError` for anything but `http(s)://host[:port][/path]`."""
+        text = text.strip()
+        if _INVISIBLE.search(text):  # urlsplit() takes some of these out without a word
+            raise BaseUrlError("a base URL holds no white space and no control characters")
         try:
-            parts = urlsplit(text.strip())
+            parts = urlsplit(text)
             port = parts.port
         except ValueError as error:
             raise BaseUrlError(f"this is not a URL: {error}") from None
@@ -58,14 +64,18 @@ def _refuse_extras(parts: SplitResult, text: str) -> None:
 
 
 def _host(parts: SplitResult) -> str:
-    host = (parts.hostname or "").lower()
-    if ":" in host:
+    match = _NETWORK_LOCATION.match(parts.netloc)
+    if match is None:
+        raise BaseUrlError("the host is missing or holds characters that a host name can't have")
+    host = match["host"].lower()
+    if host.startswith("["):
         try:
-            return str(IPv6Address(host))
+            return str(IPv6Address(host[1:-1]))
         except AddressValueError:
             raise BaseUrlError(f"{host!r} is not an IPv6 address") from None
-    if not host or len(host) > 253 or not _HOST_CHARACTERS.issuperset(host):
-        raise BaseUrlError("the host is missing or holds characters that a host name can't have")
+    labels = host.removesuffix(".").split(".")  # a name may end in a dot: then it is looked up as it stands
+    if len(host) > _LONGEST_HOST or not all(0 < len(label) <= _LONGEST_LABEL for label in labels):
+        raise BaseUrlError("the host, or a part of it between dots, is empty or too long")
     return host
 
 

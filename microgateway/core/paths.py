@@ -32,6 +32,8 @@ def normalise(path: bytes) -> bytes:
         return path
     if not path.startswith(b"/"):
         raise PathError("The path does not begin with a slash.")
+    if b"\0" in path or b"%00" in path:
+        raise PathError("The path holds a NUL.")
     segments = _decode_unreserved(path)[1:].split(b"/")
     for segment in segments:
         _refuse_hidden_dots(segment)
@@ -48,8 +50,6 @@ def _decode_unreserved(path: bytes) -> bytes:
             position += 1
             continue
         octet = _escaped_octet(path, position)
-        if octet == 0:
-            raise PathError("The path holds an encoded NUL.")
         out += b"%c" % octet if octet in _UNRESERVED_OCTETS else b"%%%02X" % octet
         position += 3
     return bytes(out)

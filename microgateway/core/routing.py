@@ -63,7 +63,8 @@ class PathPattern:
         if len(set(params)) != len(params):
             raise PatternError("every {param} of a path has a name of its own")
         compiled = tuple(None if part.startswith("{") else part.encode() for part in segments)
-        return cls("/" + "/".join(segments), kind, compiled, params)
+        end = "/" if kind == "prefix" and compiled and compiled[-1] == b"" else ""  # `parse` takes one slash off
+        return cls("/" + "/".join(segments) + end, kind, compiled, params)
 
     def definiteness(self) -> tuple[int, ...]:
         """Sorts the more definite of two patterns that match the same path first."""

@@ -7,12 +7,15 @@ later finds `ended` set.
 """
 
 import asyncio
+from math import inf
 from typing import TYPE_CHECKING
 
 from microgateway.core.answers import NO_BODY, AnswerHead
 from microgateway.core.circuit import Permit
 from microgateway.core.framing import LAST_CHUNK, Piece, encode_chunk
 from microgateway.core.requests import CHUNKED, RequestHead
+from microgateway.core.retry import Fault, Verdict, judge
+from microgateway.core.token_bucket import NANOSECONDS
 from microgateway.data_plane.pool import Pool
 from microgateway.data_plane.problems import (
     CLIENT_TIMEOUT,
@@ -22,7 +25,6 @@ from microgateway.data_plane.problems import (
     UPSTREAM_LOST,
     UPSTREAM_MALFORMED,
     UPSTREAM_TIMEOUT,
-    UPSTREAM_UNREACHABLE,
 )
 from microgateway.data_plane.responses import added_fields
 from microgateway.data_plane.rewriting import SWITCH, upstream_head
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
     from microgateway.data_plane.plane import Plane
     from microgateway.data_plane.upstream import UpstreamConnection
 
-IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))  # RFC 9110, 9.2.2
 LARGEST_REPLAYED_BODY = 65_536
 SMALL = 16_384  # bytes; up to here one copy is cheaper than a second buffer
 
@@ -62,6 +63,7 @@ class Forwarding:
         "_target",
         "_tunnel",
         "_upstream",
+        "_was_stale",
         "active_at",
         "answer_begun",
         "ended",
@@ -94,6 +96,7 @@ class Forwarding:
         self._answer_is_chunked = False
         self._client_keeps_alive = False
         self._tunnel: Tunnel | None = None
+        self._was_stale = False  # if so, the next attempt is on a fresh connection
         self.answer_begun = False
         self.ended = False
         self.active_at = exchange.started
@@ -136,22 +139,18 @@ class Forwarding:
         self._send(connection, self._target)
         self._downstream.resume_reading()
 
-    def connection_failed(self, reason: str) -> None:
-        """The pool could not make one: nothing was sent, so any request may be tried again."""
+    def connection_failed(self, problem: Problem) -> None:
+        """The pool could not make one, for the reason that the problem tells."""
         self._pool = None
-        if self.ended:
-            return
-        if self._exchange.attempts <= self._destination.retries:
-            self._attempt()
-        else:
-            self._answer_problem(UPSTREAM_UNREACHABLE, failed=True)
+        if not self.ended:
+            self._attempt_failed(Fault.NOT_CONNECTED, problem)
 
     def _attempt(self) -> None:
         self._exchange.attempts += 1
         upstream = self._destination.upstream
         self._target = target = upstream.targets[0] if len(upstream.targets) == 1 else self._choose_target()
         pool = self._plane.pools.of(target.url)
-        if pool.idle:
+        if pool.idle and not self._was_stale:
             self._send(pool.idle.popitem()[0], target)
         elif pool.is_full():
             self._answer_problem(NO_CONNECTION_LEFT, failed=False)
@@ -285,24 +284,39 @@ class Forwarding:
         `stale`: it may have done so before it got the request.
         """
         self._upstream = None
-        if self.ended:
-            return
-        if self.answer_begun:
-            self._cut_off()
-        elif self._may_repeat() and (stale or self._exchange.attempts <= self._destination.retries):
-            self._attempt()
-        else:
-            self._answer_problem(UPSTREAM_LOST, failed=True)
+        if not self.ended:
+            self._attempt_failed(Fault.STALE if stale else Fault.LOST, UPSTREAM_LOST)
 
     def upstream_malformed(self, reason: str) -> None:
         """The upstream sent what is not HTTP; its connection is closed already."""
         self._upstream = None
-        if self.ended:
+        if not self.ended:
+            self._attempt_failed(Fault.MALFORMED, UPSTREAM_MALFORMED)
+
+    def _attempt_failed(self, fault: Fault, problem: Problem) -> None:
+        """Repeats the request where that is safe and allowed, otherwise answers the problem."""
+        plane, destination, exchange = self._plane, self._destination, self._exchange
+        now = plane.now()
+        instant = int(now * NANOSECONDS)
+        verdict = judge(
+            fault,
+            method=self.head.method,
+            replayable=self._replayable or fault is Fault.NOT_CONNECTED,
+            answer_begun=self.answer_begun,
+            was_stale_before=self._was_stale,
+            retries_left=destination.retries - (exchange.attempts - 1 - self._was_stale),
+            seconds_left=inf if destination.timeout is None else exchange.started + destination.timeout - now,
+            budget=plane.state.retry_budgets.of(destination.upstream.id, instant),
+            now=instant,
+        )
+        exchange.note_attempt(fault.value, verdict.value)
+        if not verdict.repeats:
+            self._answer_problem(problem, failed=True)
             return
-        if self.answer_begun:
-            self._cut_off()
-        else:
-            self._answer_problem(UPSTREAM_MALFORMED, failed=True)
+        self._was_stale = self._was_stale or verdict is Verdict.REPEAT_STALE
+        self._let_go()
+        self.active_at = now
+        self._attempt()
 
     def client_gone(self) -> None:
         """The client left: the upstream is told at once, and its place is freed."""
@@ -339,15 +353,12 @@ class Forwarding:
             self._answer_problem(REQUEST_TIMEOUT, failed=not waits_for_client)
         elif self._pool is not None:
             if quiet >= (upstream.connect_timeout or options.upstream_connect_timeout):
-                self._answer_problem(CONNECT_TIMEOUT, failed=True)
+                self._attempt_failed(Fault.NOT_CONNECTED, CONNECT_TIMEOUT)
         elif waits_for_client:
             if quiet >= options.client_body_timeout:
                 self._answer_problem(CLIENT_TIMEOUT, failed=False)
         elif quiet >= (upstream.read_timeout or options.upstream_read_timeout):
-            self._answer_problem(UPSTREAM_TIMEOUT, failed=True)
-
-    def _may_repeat(self) -> bool:
-        return self._replayable and self.head.method in IDEMPOTENT
+            self._attempt_failed(Fault.TIMED_OUT, UPSTREAM_TIMEOUT)
 
     def _answer_problem(self, problem: Problem, *, failed: bool) -> None:
         """Ends with an answer of the gateway's own. `failed`: it is the service's fault, which its circuit is told."""
@@ -419,14 +430,19 @@ class Forwarding:
         if permit is not None:
             permit.circuit.abandoned(permit)
 
-    def _end(self, now: float) -> None:
-        self.ended = True
+    def _let_go(self) -> None:
+        """Of the connection to the upstream, or of the one that is being made: neither can be used any more."""
         if self._upstream is not None:
             connection, self._upstream = self._upstream, None
             connection.close()
         if self._pool is not None:
             pool, self._pool = self._pool, None
             pool.cancel(self)
+
+    def _end(self, now: float) -> None:
+        self.ended = True
+        if self._upstream is not None or self._pool is not None:
+            self._let_go()
         self._body = []
         self._downstream.exchange_ended(
             self._exchange, now, keep_alive=self._client_keeps_alive, request_done=self._request_done

@@ -82,6 +82,7 @@ class Listener:
         plane.snapshot = snapshot
         if gone:
             plane.state.circuits.keep_only(snapshot.upstreams.keys())
+            plane.state.retry_budgets.keep_only(snapshot.upstreams.keys())
         plane.pools.keep_only(
             {
                 (t.url.scheme, t.url.host, t.url.port)

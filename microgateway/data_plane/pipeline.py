@@ -13,7 +13,7 @@ from microgateway.core.routing import NotRouted
 from microgateway.core.token_bucket import NANOSECONDS, Grant
 from microgateway.exchange import Judgement, Problem
 from microgateway.snapshot import Destination, KeyRing, Principal, Snapshot, Upstream
-from microgateway.state.memory import MemoryCircuits, MemoryLimiter
+from microgateway.state.memory import MemoryCircuits, MemoryLimiter, MemoryRetryBudgets
 
 _CHALLENGE = b'WWW-Authenticate: ApiKey realm="microgateway"\r\n'
 
@@ -36,11 +36,12 @@ SERVICE_DISABLED = Problem(
 class State:
     """What judgement shares among requests."""
 
-    __slots__ = ("circuits", "limiter")
+    __slots__ = ("circuits", "limiter", "retry_budgets")
 
     def __init__(self, limiter: MemoryLimiter, circuits: MemoryCircuits) -> None:
         self.limiter = limiter
         self.circuits = circuits
+        self.retry_budgets = MemoryRetryBudgets()
 
 
 def decide(head: RequestHead, snapshot: Snapshot, state: State, now: float, wall: float) -> Judgement:

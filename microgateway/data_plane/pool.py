@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from microgateway.core.base_urls import BaseUrl
+from microgateway.data_plane.problems import UPSTREAM_UNREACHABLE
 from microgateway.data_plane.upstream import UpstreamConnection
 
 if TYPE_CHECKING:
@@ -53,7 +54,6 @@ class Pool:
     def close_idle(self, unused_since: float) -> None:
         """Closes what has been idle since before this time (monotonic seconds)."""
         for connection in [connection for connection in self.idle if connection.idle_since <= unused_since]:
-            del self.idle[connection]
             connection.close()
 
     def connecting(self) -> int:
@@ -74,9 +74,9 @@ class Pool:
                 ssl=self._tls,
                 server_hostname=self.url.host if self._tls else None,
             )
-        except (OSError, UnicodeError) as error:  # UnicodeError: a host that can't be a name in the DNS
+        except (OSError, UnicodeError):  # UnicodeError: a host that can't be a name in the DNS
             self._not_made(made)
-            forwarding.connection_failed(f"{type(error).__name__}: {error}")
+            forwarding.connection_failed(UPSTREAM_UNREACHABLE)
         else:
             made[-1].connected()
             forwarding.connected(made[-1])

@@ -103,6 +103,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self.tunnel is not None:
             self.tunnel.upstream_stopped()
             return True
+        self._pool.idle.pop(self, None)
         return False  # an upstream that stopped sending is done: close, and let connection_lost judge
 
     def pause_writing(self) -> None:
@@ -125,6 +126,7 @@ class UpstreamConnection(asyncio.Protocol):
     def close(self) -> None:
         """Ends the connection at once; whoever it served is told nothing."""
         self.forwarding = None
+        self._pool.idle.pop(self, None)  # now: the next request may come before the loop tells that it is lost
         if self.was_made:
             self.transport.abort()
 
@@ -151,7 +153,7 @@ class UpstreamConnection(asyncio.Protocol):
         options = self._plane.options
         end = data.find(b"\r\n\r\n")
         if end < 0 or end > options.max_header_bytes:
-            if len(data) > options.max_header_bytes or data.count(b"\n") != data.count(b"\r\n"):
+            if len(data) > options.max_header_bytes + len(b"\r\n\r") or data.count(b"\n") != data.count(b"\r\n"):
                 raise HeadError("The upstream's answer has an endless or malformed head.")
             self._pending = data
             return

@@ -47,9 +47,8 @@ def announce(gateway: Gateway, control_port: int) -> None:
     print(f"Control port: http://{_reachable(settings.host)}:{control_port}", file=sys.stderr)
     if gateway.admin_token.is_new:
         print(f"Dashboard:    {dashboard_url(gateway, control_port)}", file=sys.stderr)
-    for issued in gateway.seeded.keys:
-        if issued.is_generated:
-            print(f"API key {issued.key.name!r}, shown this once: {issued.text}", file=sys.stderr)
+    for name, text in gateway.issued_keys():
+        print(f"API key {name!r}, shown this once: {text}", file=sys.stderr)
 
 
 def dashboard_url(gateway: Gateway, control_port: int) -> str:

@@ -10,7 +10,6 @@ from microgateway.control_plane.access import load_or_create_admin_token
 from microgateway.control_plane.app import create_app
 from microgateway.control_plane.configuration import Configuration
 from microgateway.control_plane.live_view import Live
-from microgateway.control_plane.seed import NOTHING_SEEDED
 from microgateway.core.token_bucket import Limit
 from microgateway.data_plane.listener import Listener
 from microgateway.data_plane.pipeline import State
@@ -54,7 +53,7 @@ class Gateway:
         )
         prepare_data_folder(settings.data_dir)
         self.admin_token = AdminToken(*load_or_create_admin_token(settings))
-        self.seeded = NOTHING_SEEDED
+        self._issued: list[tuple[str, str]] = []
         self._database = Database(locate_database(settings.database_url, settings.data_dir))
         self.configuration = Configuration(
             repository=Repository(self._database),
@@ -81,13 +80,19 @@ class Gateway:
         try:
             await self.configuration.load()
             if self.settings.seed is not None:
-                self.seeded = await self.configuration.seed(self.settings.seed)
+                seeded = await self.configuration.seed(self.settings.seed)
+                self._issued = [(issued.key.name, issued.text) for issued in seeded.keys if issued.is_generated]
             await self._listener.start(self.settings.proxy_host, self.settings.proxy_port)
         except BaseException:
             await self._database.close()
             raise
         self._recorder.start()
         _spare_the_collector()
+
+    def issued_keys(self) -> list[tuple[str, str]]:
+        """Name and text of the keys that the seed made, for one showing: they are forgotten with this call."""
+        issued, self._issued = self._issued, []
+        return issued
 
     async def drain(self) -> None:
         """Lets requests in flight finish; from now on the gateway is not ready."""

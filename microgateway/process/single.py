@@ -19,6 +19,8 @@ from microgateway.process.demonstration import prepare
 from microgateway.process.gateway import Gateway
 from microgateway.settings import Settings
 
+BACKLOG = 128
+
 
 class _ControlServer(uvicorn.Server):
     """uvicorn, but a signal drains the proxy port first, and the exit code is then ours.
@@ -87,12 +89,17 @@ def _demo_banner(gateway: Gateway, control_port: int, key: str, upstreams: DemoU
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """The control port's socket. Opened before anything else, so that a taken port is told before anything is done."""
+    """The control port's socket. Opened before anything else, so that a taken port is told before anything is done.
+
+    It listens at once: until then another socket, such as the proxy port's, could still be bound to the same port. Who
+    connects before the gateway is up waits for an answer.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        listening.listen(BACKLOG)
     except OSError as error:
         listening.close()
         raise StartupError(f"MICROGATEWAY_PORT: can't listen on {host}:{port}: {error.strerror or error}") from None

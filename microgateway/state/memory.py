@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 
 from microgateway.core.circuit import Circuit, CircuitPolicy, CircuitState
+from microgateway.core.retry import RetryBudget
 from microgateway.core.token_bucket import NANOSECONDS, Grant, Limit, TokenBucket
 
 
@@ -31,6 +32,24 @@ class MemoryLimiter:
     def keep_only(self, clients: Collection[str]) -> None:
         for client in [client for client in self._buckets if client not in clients]:
             del self._buckets[client]
+
+
+class MemoryRetryBudgets:
+    """One retry budget per service, made at its first retry."""
+
+    def __init__(self) -> None:
+        self._budgets: dict[str, RetryBudget] = {}
+
+    def of(self, service_id: str, now: int) -> RetryBudget:
+        """The service's budget; `now` is nanoseconds."""
+        budget = self._budgets.get(service_id)
+        if budget is None:
+            budget = self._budgets[service_id] = RetryBudget(now)
+        return budget
+
+    def keep_only(self, service_ids: Collection[str]) -> None:
+        for service_id in [service_id for service_id in self._budgets if service_id not in service_ids]:
+            del self._budgets[service_id]
 
 
 class MemoryCircuits:

@@ -7,7 +7,17 @@ from collections.abc import Callable
 import pytest
 
 from microgateway.core.circuit import CircuitPolicy, CircuitState
-from tests.data_plane.bench import GET, LONG_AFTER, OK, Scene, assert_takes_a_probe, half_open, one_service, scene, silence
+from tests.data_plane.bench import (
+    GET,
+    LONG_AFTER,
+    OK,
+    Scene,
+    assert_takes_a_probe,
+    half_open,
+    one_service,
+    scene,
+    silence,
+)
 
 PROBED = one_service(CircuitPolicy(failure_threshold=1, recovery_timeout=30.0, half_open_max_calls=1))
 TRIPS_AT_ONCE = one_service(CircuitPolicy(failure_threshold=1))

@@ -56,7 +56,11 @@ def answer(request: Received) -> list[bytes]:
     if b"z?q" in request.target:
         return [b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r", b"\nHTTP/1.1 204 No Content\r\n\r\n"]
     if len(request.body) % 2:
-        return [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"%x\r\n%b\r" % (len(body), body), b"\n0\r\n\r\n"]
+        return [
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"%x\r\n%b\r" % (len(body), body),
+            b"\n0\r\n\r\n",
+        ]
     return [b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body), body]
 
 
@@ -122,7 +126,9 @@ def test_byte_by_byte_is_a_split_too(data: bytes) -> None:
 @settings(max_examples=150, deadline=None)
 @given(conversations, st.sampled_from(BROKEN), places, st.booleans())
 @example(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", BROKEN[7], [8_200], False)
-def test_what_is_refused_is_refused_however_it_comes(data: bytes, broken: bytes, where: list[int], at_once: bool) -> None:
+def test_what_is_refused_is_refused_however_it_comes(
+    data: bytes, broken: bytes, where: list[int], at_once: bool
+) -> None:
     """With the same status, behind the same answers, and the connection ends there. Its detail may say what was seen first."""
     message = data + broken + b"GET /behind HTTP/1.1\r\nHost: a\r\n\r\n"
     whole, split = outcome([message], at_once=True), outcome(cut(message, where), at_once=at_once)

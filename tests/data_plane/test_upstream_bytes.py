@@ -41,7 +41,9 @@ def told(stage: Scene) -> tuple[object, ...]:
 
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(FINAL_ANSWERS), st.lists(st.sampled_from((INTERIM, HINT)), max_size=3), st.data())
-def test_any_split_of_the_same_answer_is_the_same_answer(answer: bytes, interims: list[bytes], data: st.DataObject) -> None:
+def test_any_split_of_the_same_answer_is_the_same_answer(
+    answer: bytes, interims: list[bytes], data: st.DataObject
+) -> None:
     message = b"".join([*interims, answer])
     where = data.draw(st.lists(st.integers(0, len(message) - 1), max_size=10))
     assert told(answered(cut(message, where), closed=True)) == told(answered([message], closed=True))
@@ -119,7 +121,7 @@ def test_a_client_of_http_1_0_gets_no_interim_answer() -> None:
 
 
 @pytest.mark.parametrize("size", [32_768, 32_769, 100_000])
-@pytest.mark.parametrize("piece", [1_000, 1_000_000])
+@pytest.mark.parametrize("piece", [1_000, 32_769, 32_771, 1_000_000])
 def test_an_endless_head_is_cut_off(size: int, piece: int) -> None:
     """At the limit that clients have, too: 32 KiB, without the empty line at its end."""
     line = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Long: "
@@ -151,6 +153,18 @@ def test_bytes_that_nobody_asked_for_reach_nobody() -> None:
     stage.upstream_sends(OK)
     assert b"poison" not in stage.answered
     assert stage.statuses() == [200] * 3
+
+
+def test_a_connection_that_has_ended_is_not_given_to_the_next_request() -> None:
+    stage = answered([OK], closed=False)
+    ended = stage.upstream_wire
+    ended.send_eof()
+    stage.bench.turns.popleft()()  # the end has come, and its connection_lost has not
+    assert ended.closing
+    stage.client.send_now(GET.replace(b"GET", b"POST"))
+    stage.bench.run()
+    stage.upstream_sends(OK)
+    assert stage.statuses() == [200, 200]
 
 
 def test_a_connection_that_is_closing_is_not_given_to_the_next_request() -> None:
