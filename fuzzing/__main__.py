@@ -54,7 +54,9 @@ class Run:
             Share("requests", RequestHeads(), mutated_request, 700),
             Share("answers", AnswerHeads(), mutated_answer, 250),
             Share("conversations", WholePlane(), mutated_conversation, 30),
-            Share("conversations with bad answers", WholePlane(MutatedAnswers(mutated_answer)), mutated_conversation, 20),
+            Share(
+                "conversations with bad answers", WholePlane(MutatedAnswers(mutated_answer)), mutated_conversation, 20
+            ),
             Share("whole answers", WholeAnswers(), mutated_answer, 30),
         ]
 

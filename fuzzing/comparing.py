@@ -9,8 +9,8 @@ from microgateway.core.answers import CHUNKED as CHUNKED_ANSWER
 # What the gateway takes out of a request, one name a line of http.md. This list is kept by hand: whoever changes what
 # is passed on changes it here, too, and has thought of it twice.
 TAKEN_OUT = frozenset(
-    b"host content-length transfer-encoding connection upgrade expect max-forwards x-api-key authorization x-request-id "
-    b"traceparent "
+    b"host content-length transfer-encoding connection upgrade expect max-forwards x-api-key authorization "
+    b"x-request-id traceparent "
     b"keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer forwarded x-forwarded-for "
     b"x-forwarded-host x-forwarded-port x-forwarded-proto x-real-ip x-forwarded x-forwarded-by x-forwarded-prefix "
     b"x-forwarded-server x-client-ip".split()
@@ -41,7 +41,10 @@ def request_difference(ours: OurRequest, theirs: TheirRequest) -> str | None:
     head, section = ours.head, ours.head.section
     host, path, query = _parts_of_target(theirs)
     mine = [*fields_of(section.passed_on), *((field.name, field.value) for field in section.authorization or ())]
-    told = [*_passed_on(theirs.fields, TAKEN_OUT, NOT_NOMINATED, LOOKED_ALIKE), *_named(theirs.fields, b"authorization")]
+    told = [
+        *_passed_on(theirs.fields, TAKEN_OUT, NOT_NOMINATED, LOOKED_ALIKE),
+        *_named(theirs.fields, b"authorization"),
+    ]
     pairs: list[tuple[str, object, object]] = [
         ("method", head.method, theirs.method),
         ("version", b"1.%d" % head.minor_version, theirs.version),

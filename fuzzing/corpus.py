@@ -2,7 +2,8 @@
 
 REQUESTS = (
     b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n",
-    b"GET /orders/42?full=1&sort=%2Fname HTTP/1.1\r\nHost: a.example:8080\r\nAccept: */*\r\nUser-Agent: test/1.0 (x; y)\r\n"
+    b"GET /orders/42?full=1&sort=%2Fname HTTP/1.1\r\nHost: a.example:8080\r\nAccept: */*\r\n"
+    b"User-Agent: test/1.0 (x; y)\r\n"
     b"Accept-Language: de, en;q=0.5\r\nCookie: a=1; b=2\r\n\r\n",
     b"HEAD /a/./b/../c%2f%7Ed HTTP/1.1\r\nHost: [::1]:443\r\nConnection: keep-alive\r\n\r\n",
     b"OPTIONS * HTTP/1.1\r\nHost: a.example\r\nAccess-Control-Request-Method: PUT\r\n\r\n",
@@ -10,7 +11,7 @@ REQUESTS = (
     b"POST /in HTTP/1.1\r\nHost: a.example\r\nContent-Type: text/plain\r\nContent-Length: 11\r\n\r\nhello world",
     b"PUT /in/7 HTTP/1.1\r\nhost:a.example\r\ncontent-length:0\r\nExpect: 100-continue\r\n\r\n",
     b"POST /in HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\nTE: trailers\r\nTrailer: X-Sum\r\n\r\n"
-    b"5\r\nhello\r\n6;name=value;q=\"a b\"\r\n world\r\n0\r\nX-Sum: 11\r\n\r\n",
+    b'5\r\nhello\r\n6;name=value;q="a b"\r\n world\r\n0\r\nX-Sum: 11\r\n\r\n',
     b"PATCH /in HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: Chunked\r\nAuthorization: Bearer abc.def.ghi\r\n\r\n"
     b"00a\r\n0123456789\r\n1A\r\nabcdefghijklmnopqrstuvwxyz\r\n0\r\n\r\n",
     b"DELETE /in/7 HTTP/1.0\r\nConnection: keep-alive\r\nX-Custom:\r\nX-Custom: \t two \r\n\r\n",
@@ -24,17 +25,21 @@ REQUESTS = (
 )
 
 ANSWERS = (
-    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Type: text/plain\r\nDate: Tue, 24 Nov 2026 01:33:00 GMT\r\n\r\nhello",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Type: text/plain\r\n"
+    b"Date: Tue, 24 Nov 2026 01:33:00 GMT\r\n\r\nhello",
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nServer: x/1\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
-    b"HTTP/1.1 200 OK\r\ntransfer-encoding:Chunked\r\nTrailer: X-Sum\r\n\r\n3;a=b\r\nabc\r\n10\r\n0123456789abcdef\r\n0\r\nX-Sum: 1\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\ntransfer-encoding:Chunked\r\nTrailer: X-Sum\r\n\r\n"
+    b"3;a=b\r\nabc\r\n10\r\n0123456789abcdef\r\n0\r\nX-Sum: 1\r\n\r\n",
     b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\n\r\n",
     b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\nKeep-Alive: timeout=5\r\n\r\nok",
     b"HTTP/1.0 200\r\nX-Empty:\r\n\r\nuntil the end",
-    b"HTTP/1.1 204 No Content\r\nETag: \"x\"\r\n\r\n",
-    b"HTTP/1.1 304 Not Modified\r\nContent-Length: 1234\r\nETag: \"x\"\r\n\r\n",
+    b'HTTP/1.1 204 No Content\r\nETag: "x"\r\n\r\n',
+    b'HTTP/1.1 304 Not Modified\r\nContent-Length: 1234\r\nETag: "x"\r\n\r\n',
     b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n",
-    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pP\r\n\r\nframes",
-    b"HTTP/1.1 503 caf\xe9 ferm\xe9\r\nRetry-After: 3\r\nContent-Length: 4\r\nConnection: X-Hop\r\nX-Hop: 1\r\n\r\nbusy",
+    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Accept: s3pP\r\n\r\nframes",
+    b"HTTP/1.1 503 caf\xe9 ferm\xe9\r\nRetry-After: 3\r\nContent-Length: 4\r\nConnection: X-Hop\r\n"
+    b"X-Hop: 1\r\n\r\nbusy",
 )
 
 # What attackers put into heads, and what readers are known to differ on. Each is a line without its end.
@@ -90,4 +95,4 @@ LINES = (
 )
 
 # Octets that stand for something somewhere in a message.
-OCTETS = b"\x00\t\n\x0b\x0c\r \x1f\"#%&,-./0159:;=?@AFZ[\\]_`afz{|}\x7f\x80\x85\xa0\xff"
+OCTETS = b'\x00\t\n\x0b\x0c\r \x1f"#%&,-./0159:;=?@AFZ[\\]_`afz{|}\x7f\x80\x85\xa0\xff'

@@ -11,7 +11,19 @@ from fuzzing.corpus import LINES, OCTETS
 
 _NUMBER = re.compile(rb"[0-9]+")
 _LINE_ENDS = (b"\n", b"\r", b"\r\r\n", b"\n\r\n", b"\r\n ", b"\r\n\t", b" \r\n", b"\r\n\r\n", b"\x0b\r\n", b"", b"\x85")
-_NUMBERS = (b"0", b"1", b"00", b"05", b"+1", b"-1", b"1_0", b"0x1", b"1e1", b"9223372036854775807", b"9223372036854775808")
+_NUMBERS = (
+    b"0",
+    b"1",
+    b"00",
+    b"05",
+    b"+1",
+    b"-1",
+    b"1_0",
+    b"0x1",
+    b"1e1",
+    b"9223372036854775807",
+    b"9223372036854775808",
+)
 _SPACES = (b" ", b"\t", b"  ", b"\x0b", b"\x0c", b"\xa0", b"\x00")
 MOST_MUTATIONS = 4
 
@@ -27,7 +39,9 @@ def mutate(message: bytes, random: Random) -> bytes:
 
 def pieces(message: bytes, random: Random, most: int = 6) -> list[bytes]:
     """The message in one to `most` pieces that are not empty."""
-    places = sorted({random.randrange(len(message)) for _ in range(random.randrange(most))} - {0}) if message else []
+    if not message:
+        return []
+    places = sorted({random.randrange(len(message)) for _ in range(random.randrange(most))} - {0})
     return [message[start:end] for start, end in zip([0, *places], [*places, len(message)], strict=True)]
 
 

@@ -66,7 +66,9 @@ def read_our_request(data: bytes, table: FieldTable, private: dict[bytes, Field]
     return OurRequest(head, read_body(ChunkedReader() if length == CHUNKED else FixedReader(length), data[end + 4 :]))
 
 
-def read_our_answer(data: bytes, reader: AnswerReader, private: dict[bytes, Field], *, to_head: bool) -> OurAnswer | None:
+def read_our_answer(
+    data: bytes, reader: AnswerReader, private: dict[bytes, Field], *, to_head: bool
+) -> OurAnswer | None:
     """An answer on a connection that was closed behind `data`. None where the head's end has not come."""
     end = data.find(b"\r\n\r\n")
     if end < 0:
@@ -125,7 +127,9 @@ def _asked(data: bytes, *, to_head: bool) -> h11.Connection:
 
 
 def _their_answer(answer: h11.Response | h11.InformationalResponse, body: Body) -> TheirAnswer:
-    return TheirAnswer(answer.status_code, bytes(answer.reason), bytes(answer.http_version), _fields(answer.headers), body)
+    return TheirAnswer(
+        answer.status_code, bytes(answer.reason), bytes(answer.http_version), _fields(answer.headers), body
+    )
 
 
 def _their_body(connection: h11.Connection, *, closed: bool = False) -> Body:

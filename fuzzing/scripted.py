@@ -1,4 +1,4 @@
-"""An upstream at the other end of a wire: h11 reads what comes, and every request gets the answer that a script says."""
+"""An upstream at the other end of a wire: h11 reads what comes, and every request is answered as a script says."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -75,7 +75,7 @@ class ScriptedUpstream:
             connection.send(h11.EndOfMessage())
             connection.start_next_cycle()
             pieces = self.answer(self.requests[-1])
-            if pieces and pieces[0].startswith(b"HTTP/1.1 101"[: len(pieces[0])]):
+            if b" 101" in b"".join(pieces):
                 self._tunnels.add(wire)  # what comes from now on need not be HTTP
             for piece in pieces:
                 wire.send(piece)

@@ -28,7 +28,8 @@ from microgateway.core.answers import AnswerReader
 from microgateway.core.fields import Field, HeadError
 from microgateway.core.framing import LAST_CHUNK, ChunkedReader, encode_chunk
 from microgateway.core.requests import CHUNKED, RequestHead, request_fields
-from microgateway.data_plane.rewriting import Peer, upstream_head
+from microgateway.data_plane.peer import Peer
+from microgateway.data_plane.rewriting import upstream_head
 from microgateway.exchange import Exchange
 from microgateway.snapshot import Destination
 
@@ -99,7 +100,8 @@ class RequestHeads:
 
     def _check_written(self, ours: OurRequest, destination: Destination) -> None:
         """The head that goes to an upstream, with the body behind it, is one request, and this one."""
-        exchange = Exchange(ours.head.method, ours.head.path, self._peer.ip, b"0" * 32, 0.0, 0.0)
+        exchange = Exchange(ours.head.method, ours.head.path, self._peer.ip, 0.0, 0.0)
+        exchange.request_id = b"0" * 32
         exchange.traceparent = b"00-%b-%b-00" % (b"1" * 32, b"2" * 16)
         target = destination.upstream.targets[0]
         head = upstream_head(ours.head, destination, target, self._peer, exchange)
@@ -151,7 +153,7 @@ class AnswerHeads:
 
 
 class WholePlane:
-    """A client's bytes in pieces, through the whole data plane, to an upstream that reads with h11 and answers in pieces.
+    """A client's bytes in pieces, through the whole data plane, to an upstream that reads with h11.
 
     Nothing raises, no answer is a 500, every request that was begun is recorded once, and when time has passed nothing
     is left open. `answers` are what the upstream sends, mutated in their turn; None: it answers well.
@@ -268,7 +270,7 @@ def _destination(prefix: bytes) -> Destination:
 
 
 def ask_h11(read: Callable[[bytes], T], message: bytes) -> T:
-    """What h11 reads in a message that we accept. Where it refuses one of the known differences, that is repaired once."""
+    """What h11 reads in a message that we accept. Where it refuses one of the known differences, that is repaired."""
     try:
         return read(message)
     except h11.RemoteProtocolError as error:

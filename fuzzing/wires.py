@@ -18,6 +18,7 @@ from microgateway.data_plane.options import Options
 from microgateway.data_plane.pipeline import State
 from microgateway.data_plane.plane import Plane
 from microgateway.data_plane.pool import Pool, Pools
+from microgateway.data_plane.problems import UPSTREAM_UNREACHABLE
 from microgateway.data_plane.upstream import UpstreamConnection
 from microgateway.exchange import Exchange
 from microgateway.snapshot import Snapshot
@@ -56,7 +57,8 @@ class Wire(asyncio.Transport):
     # -- the gateway's side --------------------------------------------------------------------------------------------
 
     def write(self, data: Any) -> None:
-        assert not self._lost, "written to after connection_lost"
+        if self._lost:
+            raise RuntimeError("written to after connection_lost")  # as uvloop does
         if self.closing:
             return
         self.written += data
@@ -119,7 +121,8 @@ class Wire(asyncio.Transport):
 
     def send_now(self, data: bytes) -> None:
         """Arrives before anything else has its turn, as the second of two reads in one round of an event loop does."""
-        assert self.reading and not self.closing, "nobody reads here"
+        if self.closing or not self.reading:
+            raise RuntimeError("nobody reads here")
         self.protocol.data_received(data)
 
     def send_eof(self) -> None:
@@ -154,7 +157,7 @@ class Wire(asyncio.Transport):
 
 
 class WirePool(Pool):
-    """The gateway's own pool, but for the sockets: a connection is made in its turn, or as `connects` says, not at all."""
+    """The gateway's own pool, but for the sockets: a connection is made in its turn, or, as `connects` says, not."""
 
     def __init__(self, plane: Plane, url: BaseUrl, bench: "Workbench") -> None:
         super().__init__(plane, url, None)
@@ -187,7 +190,7 @@ class WirePool(Pool):
     def refuse(self, forwarding: Forwarding) -> None:
         del self.waiting[forwarding]
         self.opened -= 1
-        forwarding.connection_failed("refused")
+        forwarding.connection_failed(UPSTREAM_UNREACHABLE)
 
 
 class WirePools(Pools):
@@ -211,7 +214,9 @@ class Workbench:
     `exchanges` are those recorded, in order. `connects` False leaves connections unmade until `establish` or `refuse`.
     """
 
-    def __init__(self, snapshot: Snapshot, *, options: Options | None = None, on_upstream_write: Writes | None = None) -> None:
+    def __init__(
+        self, snapshot: Snapshot, *, options: Options | None = None, on_upstream_write: Writes | None = None
+    ) -> None:
         self.clock = FakeClock()
         self.turns: deque[Turn] = deque()
         self.exchanges: list[Exchange] = []

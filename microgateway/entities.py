@@ -4,10 +4,12 @@
 """
 
 import re
+import ssl
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from microgateway.core.base_urls import BaseUrl, BaseUrlError
 from microgateway.core.paths import PathError, normalise
@@ -15,6 +17,7 @@ from microgateway.core.routing import PathPattern, PatternError
 
 METHOD = re.compile(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}$")  # RFC 9110, 5.6.2: a token
 HOST = re.compile(r"^(\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*$|^\[[0-9a-f:.]+\]$")
+SERVER_NAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 LARGEST_RATE = 1_000_000_000
 LONGEST_PATH = 2_048  # characters of the normal form too: what was kept once must be readable again
@@ -36,6 +39,24 @@ def _check_path(value: str) -> str:
         raise ValueError(str(error)) from None
 
 
+def _refuse_control_characters(value: str) -> str:
+    if CONTROL_CHARACTER.search(value):
+        raise ValueError("control characters are not allowed here")
+    return value
+
+
+def _refuse_missing(file: str) -> None:
+    """A pipe or a device counts as missing: reading it could take for ever."""
+    path = Path(file)
+    try:
+        if path.is_file():
+            with path.open("rb"):
+                return
+    except OSError as error:
+        raise ValueError(error.strerror or str(error)) from None
+    raise ValueError("there is no such file on the gateway's machine")
+
+
 def _refuse_long(normal: str) -> str:
     if len(normal) > LONGEST_PATH:
         raise ValueError(f"its normal form, with percent signs, has more than {LONGEST_PATH} characters")
@@ -47,6 +68,7 @@ Text = Annotated[str, Field(max_length=256)]
 Url = Annotated[str, Field(max_length=LONGEST_PATH), AfterValidator(_check_base_url)]
 UrlPath = Annotated[str, Field(min_length=1, max_length=LONGEST_PATH), AfterValidator(_check_path)]
 Timeout = Annotated[float, Field(gt=0, le=86_400)]
+FilePath = Annotated[str, Field(min_length=1, max_length=4_096), AfterValidator(_refuse_control_characters)]
 
 
 class _Spec(BaseModel):
@@ -57,9 +79,7 @@ class _Spec(BaseModel):
     @field_validator("name", "owner", "team", mode="after", check_fields=False)
     @classmethod
     def refuse_control_characters(cls, value: str) -> str:
-        if CONTROL_CHARACTER.search(value):
-            raise ValueError("control characters are not allowed here")
-        return value
+        return _refuse_control_characters(value)
 
 
 class TargetSpec(_Spec):
@@ -77,6 +97,69 @@ class CircuitSpec(_Spec):
     half_open_max_calls: Annotated[int, Field(ge=1, le=10_000)] | None = None
 
 
+class TlsSpec(_Spec):
+    """How TLS is spoken with a service whose URL begins with https://. Files are in PEM form, on the gateway's machine."""
+
+    verify: bool = Field(True, description="Believe only a certificate for this host, by an authority that is trusted.")
+    ca_file: FilePath | None = Field(None, description="Who is trusted, instead of the authorities of the system.")
+    client_cert_file: FilePath | None = Field(None, description="What the gateway shows the service of itself.")
+    client_key_file: FilePath | None = Field(None, description="Left out: the key is in `client_cert_file`.")
+    server_name: Annotated[str, Field(max_length=253)] | None = Field(
+        None, description="The name to ask for and to find in the certificate, instead of the URL's host."
+    )
+
+    @field_validator("server_name", mode="after")
+    @classmethod
+    def check_server_name(cls, name: str | None) -> str | None:
+        if name is None:
+            return None
+        name = name.lower().rstrip(".")
+        if not SERVER_NAME.fullmatch(name):
+            raise ValueError("this is not a host name")
+        return name
+
+    @model_validator(mode="after")
+    def check_key(self) -> Self:
+        if self.client_key_file is not None and self.client_cert_file is None:
+            raise ValueError("client_key_file is the key of client_cert_file, which is left out")
+        return self
+
+
+class _UsableTls(TlsSpec):
+    """The same, with the files read: what can't be used is refused when it is sent, not when it is needed."""
+
+    @field_validator("ca_file", mode="after")
+    @classmethod
+    def read_ca_file(cls, file: str | None) -> str | None:
+        if file is not None:
+            _refuse_missing(file)
+            try:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
+            except ssl.SSLError:
+                raise ValueError("there is no certificate in PEM form in this file") from None
+        return file
+
+    @field_validator("client_cert_file", "client_key_file", mode="after")
+    @classmethod
+    def read_file(cls, file: str | None) -> str | None:
+        if file is not None:
+            _refuse_missing(file)
+        return file
+
+    @field_validator("client_key_file", mode="after")
+    @classmethod
+    def load_pair(cls, key_file: str | None, info: ValidationInfo) -> str | None:
+        certificate = info.data.get("client_cert_file")
+        if certificate is not None:
+            try:
+                # With a password, or OpenSSL would ask for one on the terminal
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key_file, password="")
+            except ssl.SSLError as error:
+                reason = error.reason or "they are not in PEM form"
+                raise ValueError(f"the client certificate and its key can't be used ({reason})") from None
+        return key_file
+
+
 class ServiceSpec(_Spec):
     """An upstream: where it is, and how it is treated. `targets`, when there are any, take the place of `base_url`."""
 
@@ -89,12 +172,25 @@ class ServiceSpec(_Spec):
     connect_timeout_seconds: Timeout | None = None
     read_timeout_seconds: Timeout | None = Field(None, description="Seconds between two reads of the answer.")
     circuit_breaker: CircuitSpec = CircuitSpec()
+    tls: TlsSpec = TlsSpec()
+
+    @field_validator("tls", mode="after")
+    @classmethod
+    def read_tls_files(cls, tls: TlsSpec) -> TlsSpec:
+        _UsableTls.model_validate(tls.model_dump())
+        return tls
 
 
 class Service(ServiceSpec):
     id: str
     created_at: AwareDatetime
     updated_at: AwareDatetime
+
+    @field_validator("tls", mode="after")
+    @classmethod
+    def read_tls_files(cls, tls: TlsSpec) -> TlsSpec:
+        """Not again: what was good when it was sent is kept though a file has gone since. Its requests fail, no more."""
+        return tls
 
 
 class RouteSpec(_Spec):

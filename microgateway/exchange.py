@@ -63,12 +63,11 @@ class Exchange:
         "bytes_out",
         "client_ip",
         "code",
-        "destination",
         "ended",
         "failed_attempts",
+        "judgement",
         "method",
         "path",
-        "principal",
         "request_id",
         "stage",
         "started",
@@ -79,13 +78,11 @@ class Exchange:
         "upstream_status",
     )
 
-    def __init__(
-        self, method: bytes, path: bytes, client_ip: str, request_id: bytes, started: float, timestamp: float
-    ) -> None:
+    def __init__(self, method: bytes, path: bytes, client_ip: str, started: float, timestamp: float) -> None:
         self.method = method
         self.path = path
         self.client_ip = client_ip
-        self.request_id = request_id
+        self.request_id = b""
         self.traceparent = b""
         self.started = started
         self.timestamp = timestamp
@@ -100,8 +97,17 @@ class Exchange:
         self.failed_attempts: list[tuple[str, str]] | None = None
         self.code = ""
         self.stage = ""
-        self.principal: Principal | None = None
-        self.destination: Destination | None = None
+        self.judgement: Judgement | None = None
+
+    @property
+    def principal(self) -> Principal | None:
+        """Who it was from, where that was asked and known."""
+        return None if self.judgement is None else self.judgement.principal
+
+    @property
+    def destination(self) -> Destination | None:
+        """The route that took it, if there was one."""
+        return None if self.judgement is None else self.judgement.destination
 
     def note_attempt(self, fault: str, verdict: str) -> None:
         """One attempt failed like this, and was repeated or not for that reason."""

@@ -8,13 +8,14 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 from microgateway.core import api_keys
 from microgateway.core.base_urls import BaseUrl
 from microgateway.core.circuit import CircuitPolicy
 from microgateway.core.routing import PathPattern, Router, Rule
 from microgateway.core.token_bucket import Limit
-from microgateway.entities import ApiKey, CircuitSpec, Route, Service
+from microgateway.entities import ApiKey, CircuitSpec, Route, Service, TlsSpec
 
 
 class Principal:
@@ -83,6 +84,39 @@ class KeyRing:
         return KeyRing(by_digest)
 
 
+class UpstreamTls(NamedTuple):
+    """How TLS is spoken with an upstream; `ca_file` None: the system's certificates are believed.
+
+    A tuple, since connections are looked up by it: it is compared and hashed without a call into Python.
+    """
+
+    verify: bool = True
+    ca_file: str | None = None
+    client_cert_file: str | None = None
+    client_key_file: str | None = None
+    server_name: str | None = None
+
+    @classmethod
+    def of_spec(cls, spec: TlsSpec) -> "UpstreamTls":
+        return cls(**spec.model_dump())
+
+
+Address = tuple[str, str, int, UpstreamTls | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint(BaseUrl):
+    """A base URL, and how TLS is spoken there, None without TLS. Connections are shared by those of one `address`."""
+
+    tls: UpstreamTls | None
+    address: Address = field(repr=False, compare=False)
+
+    @classmethod
+    def of(cls, url: BaseUrl, tls: UpstreamTls) -> "Endpoint":
+        own = tls if url.scheme == "https" else None
+        return cls(url.scheme, url.host, url.port, url.path, own, (url.scheme, url.host, url.port, own))
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """One address of a service:
@@ -90,14 +124,14 @@ class Target:
     where to connect, the Host line to send, and the path in front of every request's own.
     """
 
-    url: BaseUrl
+    url: Endpoint
     weight: int
     host_field: bytes
     path: bytes
 
     @classmethod
-    def of_url(cls, text: str, weight: int = 1) -> "Target":
-        url = BaseUrl.parse(text)
+    def of_url(cls, text: str, weight: int = 1, tls: UpstreamTls = UpstreamTls()) -> "Target":  # noqa: B008  immutable
+        url = Endpoint.of(BaseUrl.parse(text), tls)
         return cls(url, weight, b"Host: %b\r\n" % url.authority.encode(), url.path.encode())
 
 
@@ -116,11 +150,12 @@ class Upstream:
 
     @classmethod
     def of_service(cls, service: Service, defaults: CircuitPolicy) -> "Upstream":
-        targets = [Target.of_url(target.url, target.weight) for target in service.targets if target.weight > 0]
+        tls = UpstreamTls.of_spec(service.tls)
+        targets = [Target.of_url(target.url, target.weight, tls) for target in service.targets if target.weight > 0]
         return cls(
             id=service.id,
             name=service.name,
-            targets=tuple(targets) or (Target.of_url(service.base_url),),
+            targets=tuple(targets) or (Target.of_url(service.base_url, tls=tls),),
             enabled=service.enabled,
             preserve_host=service.preserve_host,
             connect_timeout=service.connect_timeout_seconds,

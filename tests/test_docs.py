@@ -1,12 +1,18 @@
-"""The documentation, held to what is there: links lead somewhere, settings are told, commands name real files."""
+"""The documentation, held to what is there: links lead somewhere, settings, codes and names in the source are real."""
 
+import ast
+import inspect
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from microgateway import __version__
+from microgateway.core.fields import HeadError
+from microgateway.data_plane import pipeline, problems
 from microgateway.demo import PORTS
+from microgateway.exchange import Problem
 from microgateway.settings import Settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -16,6 +22,14 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 VARIABLE = re.compile(r"\b(?:MICROGATEWAY|CIRCUIT|DEFAULT|JWT|DATABASE|REDIS)_[A-Z_]*[A-Z]\b")
 NOT_SETTINGS = {"MICROGATEWAY_PYTHON"}  # read by the scripts, before there is a gateway
+
+PACKAGE = REPOSITORY / "microgateway"
+CODE_SPAN = re.compile(r"`([^`\n]+)`")
+MODULE = re.compile(r"(?<![\w/.])[\w/]+\.py\b")
+# What a page calls by a name of the source: `function()`, `Class.method()`, `SOME_NUMBER`, `Class`.
+NAME = re.compile(r"(\w+\.)?\w+\(\)|[A-Z][A-Z0-9]*(_[A-Z0-9]+)+|[A-Z]\w*[a-z]\w*")
+NOT_NAMES = {"Allow", "Authorization", "Connection", "Cookie", "Date", "ETag", "Host", "RateLimit", "Via"}  # fields
+NOT_NAMES |= {"close()", "gc.freeze()", "loop.call_later()", "shutdown()"}  # the kernel's and Python's
 
 
 def read(path: str) -> str:
@@ -60,6 +74,94 @@ class TestLinks:
                 target = (page.parent / link.partition("#")[0]).resolve()
                 waiting += target.glob("*.md") if target.is_dir() else [target] if target.suffix == ".md" else []
         assert sorted(page_name(page) for page in set(PAGES) - seen) == []
+
+
+def modules_named_on(page: Path) -> dict[str, Path]:
+    """The source files that a page names: as seen from the repository, from the package, or from the page's folder."""
+    roots = (REPOSITORY, PACKAGE, page.parent)
+    return {
+        name: next((root / name for root in roots if (root / name).is_file()), REPOSITORY / name)
+        for name in MODULE.findall(page.read_text(encoding="utf-8"))
+    }
+
+
+def defined_in(module: Path) -> set[str]:
+    """Every function, class and assigned name of a module, members with their class in front and without."""
+    return set(_defined(ast.parse(module.read_text(encoding="utf-8")), ""))
+
+
+def _defined(node: ast.AST, owner: str) -> Iterator[str]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from (f"{child.name}()", f"{owner}{child.name}()")
+        elif isinstance(child, ast.ClassDef):
+            yield child.name
+            yield from _defined(child, f"{child.name}.")
+        elif isinstance(child, ast.Name) and isinstance(child.ctx, ast.Store):
+            yield child.id
+        else:
+            yield from _defined(child, owner)
+
+
+# Pages for operators name no source; what they put into code spans are not our names.
+ABOUT_SOURCE = [page for page in PAGES if page.is_relative_to(REPOSITORY / "docs") and modules_named_on(page)]
+
+
+class TestSource:
+    @pytest.mark.parametrize("page", PAGES, ids=page_name)
+    def test_every_source_file_that_a_page_names_is_there(self, page: Path) -> None:
+        assert [name for name, file in modules_named_on(page).items() if not file.is_file()] == []
+
+    @pytest.mark.parametrize("page", ABOUT_SOURCE, ids=page_name)
+    def test_every_name_is_defined_in_a_file_that_the_page_names(self, page: Path) -> None:
+        defined = set().union(*map(defined_in, modules_named_on(page).values()))
+        text = FENCE.sub("", page.read_text(encoding="utf-8"))
+        called = {span for span in CODE_SPAN.findall(text) if NAME.fullmatch(span)}
+        assert sorted(called - defined - NOT_NAMES - set(SETTINGS)) == []
+
+
+def codes_in_source() -> dict[str, tuple[int, str]]:
+    """Every code that the proxy port answers, with its status and stage, from the source of the data plane and core."""
+    made = {
+        thing.code: (thing.status, thing.stage)
+        for module in (pipeline, problems)
+        for thing in vars(module).values()
+        if isinstance(thing, Problem)
+    }
+    default = inspect.signature(HeadError).parameters["code"].default
+    made[default] = (400, "parse")
+    for file in sorted([*PACKAGE.glob("core/*.py"), *PACKAGE.glob("data_plane/*.py")]):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                made |= _code_of_call(node, node.func.id)
+    return made
+
+
+def _code_of_call(call: ast.Call, name: str) -> dict[str, tuple[int, str]]:
+    """What `Problem(429, title, "code", "stage", …)` or `HeadError(detail, code="…", status=…)` says."""
+    given = {keyword.arg: keyword.value.value for keyword in call.keywords if isinstance(keyword.value, ast.Constant)}
+    if name == "HeadError" and "code" in given:
+        return {str(given["code"]): (int(str(given.get("status", 400))), "parse")}
+    constants = [argument.value if isinstance(argument, ast.Constant) else None for argument in call.args]
+    if name == "Problem" and len(constants) >= 4 and constants[2] is not None:
+        return {str(constants[2]): (int(str(constants[0])), str(constants[3]))}
+    return {}
+
+
+class TestCodes:
+    def test_every_code_of_the_proxy_port_is_told_with_status_and_stage(self) -> None:
+        rows = re.findall(
+            r"^\| `([a-z_]+)` \| (\d{3}) \| `([a-z_]+)` \| \S.* \| \S.* \|$", read("docs/operations.md"), re.MULTILINE
+        )
+        told = {code: (int(status), stage) for code, status, stage in rows}
+        assert len(rows) == len(told)
+        assert told == codes_in_source()
+
+    def test_codes_that_are_only_recorded_are_told_too(self) -> None:
+        source = (PACKAGE / "data_plane" / "forwarding.py").read_text(encoding="utf-8")
+        recorded = set(re.findall(r'_exchange\.code = "([a-z_]+)"', source))
+        assert recorded
+        assert [code for code in recorded if f"`{code}`" not in read("docs/operations.md")] == []
 
 
 class TestSettings:

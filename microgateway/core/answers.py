@@ -46,13 +46,15 @@ class AnswerHead:
 
     `length_field` is what Content-Length says, which an answer to HEAD passes on though no body follows. `passed_on` is
     the status line and the end-to-end fields for the client, each with its line end. Once read it is not changed, so it
-    may be remembered.
+    may be remembered. `framing` is the line that tells the client where the body ends, None where that depends on what
+    the client speaks.
     """
 
     __slots__ = (
         "body",
         "connection",
         "fields",
+        "framing",
         "keep_alive",
         "length_field",
         "passed_on",
@@ -63,6 +65,7 @@ class AnswerHead:
 
     def __init__(self, status: StatusLine) -> None:
         self.passed_on = b""
+        self.framing: bytes | None = None
         self.status = status.code
         self.keep_alive = status.keep_alive
         self.fields: list[bytes] = []
@@ -83,9 +86,9 @@ class AnswerReader:
         self._status_lines: dict[bytes, StatusLine] = {}
 
     def read(self, lines: list[bytes], private: dict[bytes, Field], *, to_head: bool) -> AnswerHead:
-        """The head in these lines:
+        """The head in these lines: status line first, no line ends. Raises `HeadError`.
 
-        status line first, no line ends. `to_head`: it answers a HEAD request. Raises `HeadError`.
+        `to_head`: it answers a HEAD request, so no body follows, whatever it says.
         """
         table = self._table
         status = self._status_lines.get(lines[0]) or self._examine_status(lines[0])
@@ -108,6 +111,9 @@ class AnswerReader:
             head.body = NO_BODY
         elif head.body == UNTIL_CLOSE:
             head.keep_alive = False
+        if head.body >= 0:
+            length = head.length_field
+            head.framing = b"" if length is None or head.status == 204 else b"Content-Length: %b\r\n" % length
         return head
 
     def _examine_status(self, line: bytes) -> StatusLine:

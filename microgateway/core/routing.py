@@ -161,11 +161,10 @@ class Router(Generic[T]):
         best: _Candidate[T] | None = None
         for candidates in self._on_the_way(path):
             for candidate in candidates:  # sorted, so the first that matches is the best of its place
-                if best is not None and candidate.order > best.order:
-                    break
                 methods = candidate.methods
                 if (methods is None or method in methods) and (candidate.hosts is None or candidate.takes_host(host)):
-                    best = candidate
+                    if best is None or candidate.order < best.order:
+                        best = candidate
                     break
         return best.target if best is not None else self._explain_miss(host, path)
 
@@ -191,16 +190,18 @@ class Router(Generic[T]):
         segments = path.split(b"/")
         if self._has_params:
             return self._on_all_ways(segments)
-        node: _Node[T] | None = self._root
-        found: list[list[_Candidate[T]]] = [self._root.prefix] if self._root.prefix else []
-        for segment in segments[1:]:
-            node = node.children.get(segment)  # type: ignore[union-attr]  # None leaves the loop below
-            if node is None:
+        node = self._root
+        found = [node.prefix] if node.prefix else []
+        del segments[0]  # what stands before the first slash: nothing
+        for segment in segments:
+            below = node.children.get(segment)
+            if below is None:
                 return found
+            node = below
             if node.prefix:
                 found.append(node.prefix)
-        if node.exact:  # type: ignore[union-attr]  # a path has at least one segment, and None has returned
-            found.append(node.exact)  # type: ignore[union-attr]
+        if node.exact:
+            found.append(node.exact)
         return found
 
     def _on_all_ways(self, segments: list[bytes]) -> list[list[_Candidate[T]]]:

@@ -239,22 +239,21 @@ class Downstream(asyncio.Protocol):
         self._requests += 1
         if self._requests >= plane.options.client_max_requests:
             head.keep_alive = False
-        request_id, traceparent = identify(head.section, plane.random)
-        exchange = Exchange(head.method, head.path, self.peer.client_of(head.section.forwarding), request_id, now, wall)
-        exchange.traceparent = traceparent
-        judgement = decide(head, plane.snapshot, plane.state, now, wall)
-        exchange.principal = judgement.principal
-        exchange.destination = destination = judgement.destination
-        outcome = judgement.outcome
+        section, peer = head.section, self.peer
+        client_ip = peer.ip if section.forwarding is None else peer.client_of(section.forwarding)
+        exchange = Exchange(head.method, head.path, client_ip, now, wall)
+        exchange.request_id, exchange.traceparent = identify(section, plane.random)
+        exchange.judgement = judgement = decide(head, plane.snapshot, plane.state, now, wall)
+        outcome, destination = judgement.outcome, judgement.destination
         if isinstance(outcome, Permit) and destination is not None:
             forwarding = Forwarding(plane, self, head, judgement, destination, outcome, exchange)
             self._forwarding = forwarding
             self.deadline = NEVER
-            if head.section.body == NO_BODY:
+            if section.body == NO_BODY:
                 self._phase = _ANSWER
                 if position < len(data):
                     self._pending = data[position:]
-                forwarding.start()
+                forwarding.attempt()
             else:
                 self._begin_body(forwarding, head, memoryview(data)[position:])
         elif isinstance(outcome, Problem):
@@ -344,7 +343,8 @@ class Downstream(asyncio.Protocol):
         plane = self._plane
         now = plane.now()
         head = RequestHead(b"HEAD" if data.startswith(b"HEAD ") else b"", FieldSection())
-        exchange = Exchange(b"", b"", self.peer.ip, b"%032x" % plane.random.getrandbits(128), now, plane.wall())
+        exchange = Exchange(b"", b"", self.peer.ip, now, plane.wall())
+        exchange.request_id, _ = identify(head.section, plane.random)
         self.write_problem(problem, head, exchange, None, request_done=False)
         self.exchange_ended(exchange, now, keep_alive=False, request_done=False)
 

@@ -82,7 +82,6 @@ class Forwarding:
     ) -> None:
         self._plane = plane
         self._downstream = downstream
-        self._target = destination.upstream.targets[0]
         self.head = head
         self._judgement = judgement
         self._destination = destination
@@ -103,10 +102,6 @@ class Forwarding:
 
     # -- towards the upstream ------------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Begins with a request that has no body."""
-        self._attempt()
-
     def start_with_body(self, pieces: list[Piece], *, done: bool) -> None:
         """Begins with what has come of the body; `done` when that is all of it."""
         size = sum(map(len, pieces))
@@ -114,7 +109,7 @@ class Forwarding:
         self._body = pieces
         self._request_done = done
         self._replayable = done and size <= LARGEST_REPLAYED_BODY
-        self._attempt()
+        self.attempt()
 
     def send_body(self, pieces: list[Piece], *, done: bool) -> None:
         """More of the client's body. While there is no connection it waits here, and the client is not read from."""
@@ -145,7 +140,8 @@ class Forwarding:
         if not self.ended:
             self._attempt_failed(Fault.NOT_CONNECTED, problem)
 
-    def _attempt(self) -> None:
+    def attempt(self) -> None:
+        """Sends the request, once there is a connection to send it on. A request without a body starts here."""
         self._exchange.attempts += 1
         upstream = self._destination.upstream
         self._target = target = upstream.targets[0] if len(upstream.targets) == 1 else self._choose_target()
@@ -214,17 +210,23 @@ class Forwarding:
     ) -> None:
         """The whole answer came at once."""
         now = self._plane.now()
+        downstream, size = self._downstream, len(body)
         head = self._client_head(answer, now)
-        self._downstream.write(head + body if len(body) <= SMALL else head)
-        if len(body) > SMALL:
-            self._downstream.write(body)
-        self._exchange.bytes_out = len(body)
+        if size <= SMALL:
+            downstream.write(head + body)
+        else:
+            downstream.write(head)
+            downstream.write(body)
+        self._exchange.bytes_out = size
         self._settle_by_status(answer.status, now)
         self._upstream = None
-        if not self._downstream.writable:
+        if not downstream.writable:
             connection.transport.resume_reading()  # it was paused for this client; the next one may be quick
         connection.release(now, reusable=reusable and self._request_done)
-        self._end(now)
+        self.ended = True  # as in `_end`, which has nothing else to give back here
+        downstream.exchange_ended(
+            self._exchange, now, keep_alive=self._client_keeps_alive, request_done=self._request_done
+        )
 
     def answer_began(self, answer: AnswerHead, pieces: list[Piece], *, last: bool) -> None:
         """The head came, and the first of the body."""
@@ -256,25 +258,29 @@ class Forwarding:
 
     def _client_head(self, answer: AnswerHead, now: float) -> bytes:
         """The answer's head as the client gets it: end-to-end fields as they came, our own, and our framing."""
-        exchange, client = self._exchange, self.head
+        exchange, client, framing = self._exchange, self.head, answer.framing
         self.answer_begun = True
         exchange.answered = now
         exchange.status = exchange.upstream_status = answer.status
         keep_alive = client.keep_alive and self._request_done and not self._plane.draining
-        if answer.body >= 0:
-            length = answer.length_field
-            framing = b"" if length is None or answer.status == 204 else b"Content-Length: %b\r\n" % length
-        elif client.minor_version == 1:
+        if keep_alive and framing is not None and client.minor_version:
+            self._client_keeps_alive = True
+        else:
+            framing = self._framing(framing, keep_alive=keep_alive)
+        return b"%b%b%b\r\n" % (answer.passed_on, added_fields(exchange.request_id, self._judgement), framing)
+
+    def _framing(self, framing: bytes | None, *, keep_alive: bool) -> bytes:
+        """The lines that tell where the answer and the connection end, for the cases that are not the usual one."""
+        client = self.head
+        if framing is None and client.minor_version == 1:
             self._answer_is_chunked = True
             framing = b"Transfer-Encoding: chunked\r\n"
-        else:
-            framing, keep_alive = b"", False
+        elif framing is None:
+            framing, keep_alive = b"", False  # HTTP/1.0 has no chunks: the end of the connection is the end of the body
         self._client_keeps_alive = keep_alive
         if not keep_alive:
-            framing += b"Connection: close\r\n"
-        elif client.minor_version == 0:
-            framing += b"Connection: keep-alive\r\n"
-        return b"%b%b%b\r\n" % (answer.passed_on, added_fields(exchange.request_id, self._judgement), framing)
+            return framing + b"Connection: close\r\n"
+        return framing if client.minor_version else framing + b"Connection: keep-alive\r\n"
 
     # -- what goes wrong -----------------------------------------------------------------------------------------------
 
@@ -316,7 +322,7 @@ class Forwarding:
         self._was_stale = self._was_stale or verdict is Verdict.REPEAT_STALE
         self._let_go()
         self.active_at = now
-        self._attempt()
+        self.attempt()
 
     def client_gone(self) -> None:
         """The client left: the upstream is told at once, and its place is freed."""
@@ -443,7 +449,8 @@ class Forwarding:
         self.ended = True
         if self._upstream is not None or self._pool is not None:
             self._let_go()
-        self._body = []
+        if self._body:
+            self._body = []
         self._downstream.exchange_ended(
             self._exchange, now, keep_alive=self._client_keeps_alive, request_done=self._request_done
         )

@@ -51,7 +51,10 @@ class Recorder:
         self.start()
 
     def _count(self, exchange: Exchange) -> None:
-        principal, destination = exchange.principal, exchange.destination
+        judgement = exchange.judgement
+        if judgement is None:
+            return
+        principal, destination = judgement.principal, judgement.destination
         if principal is not None:
             keys = self.usage.keys
             key = keys.get(principal.id)

@@ -43,8 +43,8 @@ class Application:
 def announce(gateway: Gateway, control_port: int) -> None:
     """Where things are, for whoever started the gateway. A new admin token is shown here and never again."""
     settings = gateway.settings
-    print(f"Proxy port:   http://{_reachable(settings.proxy_host)}:{gateway.proxy_port}", file=sys.stderr)
-    print(f"Control port: http://{_reachable(settings.host)}:{control_port}", file=sys.stderr)
+    print(f"Proxy port:   http://{reachable(settings.proxy_host)}:{gateway.proxy_port}", file=sys.stderr)
+    print(f"Control port: http://{reachable(settings.host)}:{control_port}", file=sys.stderr)
     if gateway.admin_token.is_new:
         print(f"Dashboard:    {dashboard_url(gateway, control_port)}", file=sys.stderr)
     for name, text in gateway.issued_keys():
@@ -53,10 +53,10 @@ def announce(gateway: Gateway, control_port: int) -> None:
 
 def dashboard_url(gateway: Gateway, control_port: int) -> str:
     """With the admin token behind the #, which a browser sends to nobody."""
-    return f"http://{_reachable(gateway.settings.host)}:{control_port}/#token={gateway.admin_token.text}"
+    return f"http://{reachable(gateway.settings.host)}:{control_port}/#token={gateway.admin_token.text}"
 
 
-def _reachable(host: str) -> str:
+def reachable(host: str) -> str:
     """An address that a client on this machine can use for one that means all of them."""
     if host in ("0.0.0.0", "::", ""):  # noqa: S104
         return "127.0.0.1"

@@ -1,6 +1,7 @@
 """The whole gateway in one process: database, configuration, proxy port, and the application of the control port."""
 
 import gc
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from fastapi import FastAPI
@@ -38,11 +39,14 @@ class AdminToken:
 
 
 class Gateway:
-    """Everything that runs, opened in order and closed in reverse."""
+    """Everything that runs, opened in order and closed in reverse. `admin_token` and `app` are there once it is open."""
+
+    admin_token: AdminToken
+    app: FastAPI
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        clock = SystemClock()
+        self._clock = SystemClock()
         self._limiter, self._circuits = MemoryLimiter(), MemoryCircuits()
         self._recorder = Recorder(Usage())
         self._listener = Listener(
@@ -52,22 +56,14 @@ class Gateway:
             recorder=self._recorder,
         )
         prepare_data_folder(settings.data_dir)
-        self.admin_token = AdminToken(*load_or_create_admin_token(settings))
         self._issued: list[tuple[str, str]] = []
         self._database = Database(locate_database(settings.database_url, settings.data_dir))
         self.configuration = Configuration(
             repository=Repository(self._database),
             publish=self._publish,
-            clock=clock,
+            clock=self._clock,
             default_limit=Limit(settings.default_rate_limit, settings.default_burst_size),
             circuit_defaults=circuit_defaults(settings),
-        )
-        self.app: FastAPI = create_app(
-            configuration=self.configuration,
-            live=Live(self._recorder.usage, self._circuits),
-            clock=clock,
-            admin_token=self.admin_token.text,
-            readiness=self.why_not_ready,
         )
 
     @property
@@ -75,17 +71,23 @@ class Gateway:
         return self._listener.port
 
     async def open(self) -> None:
-        """Migrates, loads, listens. Raises `StartupError`; what was opened by then is closed again."""
-        await self._database.open()
-        try:
+        """Migrates, loads, listens. Raises `StartupError`; what was opened by then is closed again.
+
+        Secrets are made last: each is shown by the start that makes it and never again, so that start must not fail.
+        """
+        settings = self.settings
+        async with AsyncExitStack() as opened:
+            await self._database.open()
+            opened.push_async_callback(self._database.close)
             await self.configuration.load()
-            if self.settings.seed is not None:
-                seeded = await self.configuration.seed(self.settings.seed)
+            await self._listener.start(settings.proxy_host, settings.proxy_port)
+            opened.push_async_callback(self._listener.drain, 0.0)
+            if settings.seed is not None:
+                seeded = await self.configuration.seed(settings.seed)
                 self._issued = [(issued.key.name, issued.text) for issued in seeded.keys if issued.is_generated]
-            await self._listener.start(self.settings.proxy_host, self.settings.proxy_port)
-        except BaseException:
-            await self._database.close()
-            raise
+            self.admin_token = AdminToken(*load_or_create_admin_token(settings))
+            self.app = self._control_plane()
+            opened.pop_all()
         self._recorder.start()
         _spare_the_collector()
 
@@ -110,6 +112,15 @@ class Gateway:
         if self._listener.is_draining:
             return "The gateway is draining."
         return None if self._listener.is_listening else "The proxy port is not open."
+
+    def _control_plane(self) -> FastAPI:
+        return create_app(
+            configuration=self.configuration,
+            live=Live(self._recorder.usage, self._circuits),
+            clock=self._clock,
+            admin_token=self.admin_token.text,
+            readiness=self.why_not_ready,
+        )
 
     async def _publish(self, snapshot: Snapshot) -> None:
         self._listener.apply(snapshot)

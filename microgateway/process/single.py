@@ -14,7 +14,7 @@ import uvloop
 
 from microgateway.demo import DemoUpstreams, banner, start_demo_upstreams
 from microgateway.errors import StartupError
-from microgateway.process.application import announce, dashboard_url
+from microgateway.process.application import announce, dashboard_url, reachable
 from microgateway.process.demonstration import prepare
 from microgateway.process.gateway import Gateway
 from microgateway.settings import Settings
@@ -82,7 +82,7 @@ def _port_of(listening: socket.socket) -> int:
 def _demo_banner(gateway: Gateway, control_port: int, key: str, upstreams: DemoUpstreams) -> str:
     return banner(
         dashboard_url=dashboard_url(gateway, control_port),
-        proxy_url=f"http://127.0.0.1:{gateway.proxy_port}",
+        proxy_url=f"http://{reachable(gateway.settings.proxy_host)}:{gateway.proxy_port}",
         api_key=key,
         base_urls=upstreams.base_urls,
     )

@@ -51,7 +51,15 @@ REFUSED = [
     b"Accept: \x00",
     b"Accept:\r",
 ]
-CREDENTIALS = [b"X-API-Key", b"x-api-key", b"Authorization", b"Cookie", b"Proxy-Authorization", b"X_API_KEY", b"x_api-key"]
+CREDENTIALS = [
+    b"X-API-Key",
+    b"x-api-key",
+    b"Authorization",
+    b"Cookie",
+    b"Proxy-Authorization",
+    b"X_API_KEY",
+    b"x_api-key",
+]
 
 
 def table(**memory: Memory) -> FieldTable:
@@ -90,7 +98,8 @@ lines = st.one_of(
     st.sampled_from(LINES),
     st.builds(
         lambda name, colon, value: name + colon + value,
-        st.sampled_from((b"Accept", b"Host", b"X-API-Key", b"Connection", b"", b"x_y", b"Bad Name")) | st.binary(max_size=6),
+        st.sampled_from((b"Accept", b"Host", b"X-API-Key", b"Connection", b"", b"x_y", b"Bad Name"))
+        | st.binary(max_size=6),
         st.sampled_from((b":", b": ", b" :", b"", b"::")),
         st.text(st.characters(max_codepoint=255), max_size=20).map(lambda text: text.encode("latin-1"))
         | st.lists(st.sampled_from(OCTETS), max_size=4).map(bytes),
@@ -184,8 +193,26 @@ def test_a_content_length_is_a_number(value: bytes, length: int) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [b"", b" 1", b"1 ", b"+1", b"-1", b"0x1", b"1e1", b"1_0", b"1.0", b"1,1", b"1, 1", b"\xb2", b"\xd9\xa1", b"1\x00"]
-    + [b"%d" % (LARGEST_BODY + 1), b"18446744073709551616", b"1" * 20, b"0" * 20],
+    [
+        b"",
+        b" 1",
+        b"1 ",
+        b"+1",
+        b"-1",
+        b"0x1",
+        b"1e1",
+        b"1_0",
+        b"1.0",
+        b"1,1",
+        b"1, 1",
+        b"\xb2",
+        b"\xd9\xa1",
+        b"1\x00",
+        b"%d" % (LARGEST_BODY + 1),
+        b"18446744073709551616",
+        b"1" * 20,
+        b"0" * 20,
+    ],
 )
 def test_a_content_length_is_nothing_else(value: bytes) -> None:
     with pytest.raises(HeadError) as refused:

@@ -138,9 +138,10 @@ def test_the_longest_line_is_taken_however_it_comes(data: bytes) -> None:
 
 def test_an_endless_line_is_refused_without_being_kept() -> None:
     reader = ChunkedReader()
+    for _ in range(LONGEST_SIZE_LINE + 1):
+        reader.feed(b"1")
     with pytest.raises(HeadError):
-        for _ in range(LONGEST_SIZE_LINE + 2):
-            reader.feed(b"1")
+        reader.feed(b"1")
 
 
 chunks = st.lists(st.binary(max_size=30), max_size=6)
@@ -167,7 +168,10 @@ def test_any_split_of_a_body_is_the_same_body(body: tuple[bytes, bytes], behind:
 
 @settings(max_examples=500)
 @given(
-    st.lists(st.sampled_from((b"5", b"0", b"a", b"\r", b"\n", b"\r\n", b";", b" ", b"hello", b":", b"X", b"\x00")), max_size=14),
+    st.lists(
+        st.sampled_from((b"5", b"0", b"a", b"\r", b"\n", b"\r\n", b";", b" ", b"hello", b":", b"X", b"\x00")),
+        max_size=14,
+    ),
     places,
 )
 @example([b"0", b"\r\n", b"\r\n"], [1, 2, 3, 4])

@@ -105,13 +105,13 @@ def test_a_wait_ends_at_its_limit_and_not_before(
     known = len(stage.exchanges)
     stage.bench.sweep(limit - MOMENT)
     assert len(stage.exchanges) == known
-    assert not stage.client.closing
+    assert not stage.client.is_closing()
     stage.bench.sweep(MOMENT)
     ended = [(exchange.status, exchange.code) for exchange in stage.exchanges[known:]]
     assert ended == ([] if status is None else [(status, code)])
     for _ in range(2):  # a client that was told may have a next request, or be slow to read; and then not
         stage.bench.sweep(LONG_AFTER)
-    assert stage.client.closing
+    assert stage.client.is_closing()
     stage.assert_at_rest()
 
 
@@ -120,7 +120,7 @@ def test_a_trickle_of_a_head_does_not_put_its_end_off() -> None:
     for octet in GET[:9]:
         stage.send(b"%c" % octet)
         stage.bench.sweep(1.0)
-    assert not stage.client.closing
+    assert not stage.client.is_closing()
     stage.send(GET[9:10])
     stage.bench.sweep(1.0)
     assert stage.statuses() == [408]

@@ -47,7 +47,7 @@ def test_a_slow_client_pauses_its_upstream_and_no_longer_than_it_is_slow() -> No
 
 @pytest.mark.parametrize("pieces", [(LONG,), (LONG[:60], LONG[60:])], ids=["whole", "in pieces"])
 def test_an_upstream_paused_for_one_client_is_not_given_to_the_next_one_paused(pieces: tuple[bytes, ...]) -> None:
-    """The answer's last piece fills its client's buffer: the connection must be read from again, or not be used again."""
+    """The answer's last piece fills its client's buffer: the connection must be read from again, or not used again."""
     stage = scene(silence)
     stage.client.high_water = 500  # which only the end of the answer fills
     stage.send(GET)

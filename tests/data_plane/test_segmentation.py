@@ -50,7 +50,7 @@ class Outcome:
 
 def answer(request: Received) -> list[bytes]:
     """Every framing in turn, in pieces."""
-    body = b"%b %b %b" % (request.method, request.target, request.body)
+    body = b"%b %b %b" % (request.method, request.target, bytes(request.body))
     if request.method == b"HEAD":
         return [b"HTTP/1.1 200 OK\r\nContent-", b"Length: 99\r\n\r\n"]
     if b"z?q" in request.target:
@@ -129,7 +129,7 @@ def test_byte_by_byte_is_a_split_too(data: bytes) -> None:
 def test_what_is_refused_is_refused_however_it_comes(
     data: bytes, broken: bytes, where: list[int], at_once: bool
 ) -> None:
-    """With the same status, behind the same answers, and the connection ends there. Its detail may say what was seen first."""
+    """With the same status, behind the same answers, and the connection ends there. The detail may differ."""
     message = data + broken + b"GET /behind HTTP/1.1\r\nHost: a\r\n\r\n"
     whole, split = outcome([message], at_once=True), outcome(cut(message, where), at_once=at_once)
     assert (split.requests, split.statuses, split.closed) == (whole.requests, whole.statuses, True)

@@ -1,4 +1,4 @@
-"""Whatever an upstream sends, in whatever pieces: the client gets that answer whole, or one that looks cut off, or 502."""
+"""Whatever an upstream sends, in whatever pieces: the client gets it whole, or one that looks cut off, or 502."""
 
 from random import Random
 
@@ -168,7 +168,7 @@ def test_a_connection_that_has_ended_is_not_given_to_the_next_request() -> None:
 
 
 def test_a_connection_that_is_closing_is_not_given_to_the_next_request() -> None:
-    """The upstream's bytes and the next request come in one round of the loop: the connection is lost, but nobody knows yet."""
+    """The upstream's bytes and the next request come in one round of the loop, before anybody is told of the loss."""
     stage = answered([OK], closed=False)
     stage.upstream_wire.protocol.data_received(b"unasked")
     stage.client.send_now(GET.replace(b"GET", b"POST"))

@@ -81,7 +81,7 @@ def test_the_client_sees_an_answer_before_its_end(pair: Pair, framing: str) -> N
         client.stream.read_until(b"\r\n\r\n")
         for event, before in zip(events, told, strict=True):
             before.set()
-            client.stream.read_until(event)
+            assert client.stream.read_until(event).endswith(event)
 
 
 # -- backpressure ------------------------------------------------------------------------------------------------------

@@ -126,6 +126,12 @@ def test_the_client_is_the_nearest_address_that_is_not_trusted(trusting: Pair) -
     assert request.one(b"x-real-ip") == b"192.0.2.9", request.head.raw
 
 
+def test_the_chain_is_believed_before_real_ip(trusting: Pair) -> None:
+    """Proxies that add to X-Forwarded-For often let a client's own X-Real-IP through (kong-fwd-14)."""
+    request = sent_on(trusting, "X-Real-IP: 192.0.2.66", "X-Forwarded-For: 192.0.2.9")
+    assert request.one(b"x-real-ip") == b"192.0.2.9", request.head.raw
+
+
 def test_a_trusted_proxys_real_ip_is_kept(trusting: Pair) -> None:
     assert sent_on(trusting, "X-Real-IP: 192.0.2.9").one(b"x-real-ip") == b"192.0.2.9"
 

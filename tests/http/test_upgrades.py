@@ -90,7 +90,8 @@ def test_the_handshake_goes_through(pair: Pair) -> None:
 def test_spellings_of_the_handshake(pair: Pair, upgrade: str, connection: str) -> None:
     """RFC 6455, 4.2.1: tokens without case, within a list."""
     with pair.gateway.connect() as client:
-        opened(pair, client, ReadToEnd(), Close(), request=handshake(upgrade=upgrade, connection=connection))
+        request = handshake(upgrade=upgrade, connection=connection)
+        assert opened(pair, client, ReadToEnd(), Close(), request=request).status == 101
 
 
 def test_policy_applies_to_the_handshake() -> None:

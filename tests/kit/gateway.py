@@ -11,6 +11,7 @@ import uvloop
 from microgateway.clock import Clock
 from microgateway.entities import ApiKey, Route, Service
 from microgateway.settings import Settings
+from microgateway.snapshot import Snapshot
 from tests.kit.client import PATIENCE, Client
 from tests.kit.configuration import settings as usual_settings
 
@@ -52,6 +53,10 @@ class Gateway:
             return what(self.served)
 
         return asyncio.run_coroutine_threadsafe(ask(), self._loop).result(PATIENCE)
+
+    def apply(self, snapshot: Snapshot) -> None:
+        """Puts a configuration in force for every request that begins from now on."""
+        self.call(lambda served: served.apply(snapshot))
 
     def begin_stop(self) -> None:
         """The way down begins: what is in flight is finished. Returns at once."""

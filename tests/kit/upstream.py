@@ -179,7 +179,8 @@ class Upstream:
         deadline = time.monotonic() + patience
         while not all(connection.stream.is_at_rest() for connection in list(self.connections)):
             assert time.monotonic() < deadline, "the upstream does not come to rest"
-            time.sleep(0)  # lets its threads run
+            with self._condition:
+                self._condition.wait(0.0005)  # lets its threads run
 
     def wait_for_scripts(self, patience: float = 5.0) -> None:
         """Until every script that was begun has come to its end."""

@@ -99,9 +99,7 @@ def assert_problem(answer: Answer, status: int, code: str, stage: str) -> None:
 
 
 @contextmanager
-def running_gateway(
-    data_folder: Path, *, entry: str = "run", umask: int = -1, **variables: str
-) -> Iterator[Gateway]:
+def running_gateway(data_folder: Path, *, entry: str = "run", umask: int = -1, **variables: str) -> Iterator[Gateway]:
     """A gateway from the moment that it has announced its ports; `entry` says by which of `ENTRIES` it is started."""
     with running_command(ENTRIES[entry], data_folder, umask=umask, **variables) as command:
         proxy_port = int(command.stderr.wait_for(_PROXY_PORT)[1])

@@ -7,7 +7,15 @@ from tests.kit.upstream import running_upstream
 from tests.process.gateway import Gateway, assert_problem, request, running_gateway
 
 KINDS = ("services", "routes", "keys")
-SINCE_THE_START = {"health", "circuit", "total_requests", "total_errors", "error_rate", "rejected_requests", "last_used_at"}
+SINCE_THE_START = {
+    "health",
+    "circuit",
+    "total_requests",
+    "total_errors",
+    "error_rate",
+    "rejected_requests",
+    "last_used_at",
+}
 
 
 def configured(gateway: Gateway) -> dict[str, list[dict[str, Any]]]:
@@ -34,7 +42,13 @@ def test_a_restart_keeps_everything_configured(folder: Path) -> None:
                 circuit_breaker={"failure_threshold": 2},
             )
             operator.create("services", name="switched off", base_url=upstream.url, enabled=False)
-            fields = {"service_id": service["id"], "strip_prefix": True, "priority": 3, "retries": 2, "methods": ["GET"]}
+            fields = {
+                "service_id": service["id"],
+                "strip_prefix": True,
+                "priority": 3,
+                "retries": 2,
+                "methods": ["GET"],
+            }
             operator.create("routes", path="/shop/{id}", match="prefix", hosts=["*.example"], **fields)
             operator.create("routes", path="/public", service_id=service["id"], auth="none")
             key = operator.create("keys", name="kept", owner="Ada", team="engines", burst_size=3, requests_per_minute=1)

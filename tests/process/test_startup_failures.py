@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.command import RUN, UVICORN, environment, running_command
-from tests.process.gateway import ENTRIES
+from tests.process.command import REPOSITORY, RUN, UVICORN, Command, environment, running_command
+from tests.process.gateway import ENTRIES, running_gateway
 from tests.process.waiting import until
 
 LONGEST_START = 20.0  # seconds
@@ -190,16 +190,32 @@ class TestPorts:
             assert "Traceback" not in command.said
 
 
+def has_open(command: Command, path: Path) -> bool:
+    return any(descriptor.resolve() == path for descriptor in Path(f"/proc/{command.pid}/fd").iterdir())
+
+
 def test_ctrl_c_while_it_starts(tmp_path: Path) -> None:
     """Somebody else writes to the database, so this gateway waits for its turn; the operator does not."""
-    with closing(sqlite3.connect(data(tmp_path) / "microgateway.db", isolation_level=None)) as other:
+    database = data(tmp_path) / "microgateway.db"
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
         other.execute("PRAGMA journal_mode = WAL")
         other.execute("BEGIN IMMEDIATE")
         with running_command(RUN, tmp_path / "data") as command:
-            until((tmp_path / "data" / "admin_token").exists, "it gets as far as the database")
+            until(lambda: has_open(command, database), "it gets as far as the database")
             command.interrupt()
             assert command.wait() == 128 + signal.SIGINT
             assert command.said == ""
+
+
+def test_a_start_that_fails_has_not_used_up_what_is_shown_once(tmp_path: Path) -> None:
+    """The admin token and the seeded keys are shown by the start that makes them: it must be one that gets as far."""
+    seed = str(REPOSITORY / "seed_data" / "data.json")
+    with taken_port() as port:
+        the_one_line(RUN, tmp_path, MICROGATEWAY_PROXY_PORT=str(port), MICROGATEWAY_SEED=seed)
+    with running_gateway(tmp_path / "data", MICROGATEWAY_SEED=seed) as gateway:
+        assert gateway.operator.readiness() == 200
+        assert f"/#token={gateway.admin_token}" in gateway.command.said
+        assert gateway.command.said.count("shown this once: ") == 2
 
 
 def test_the_environment_of_these_tests_configures_no_gateway(tmp_path: Path) -> None:

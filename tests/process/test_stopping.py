@@ -113,18 +113,6 @@ class TestRun:
             assert gateway.command.wait(SOON) == 0
             assert "Traceback" not in gateway.command.said
 
-    def test_a_change_that_was_answered_is_kept(self, folder: Path) -> None:
-        """The signal comes between two changes; an answer 201 is a promise."""
-        created: list[str] = []
-        with running_gateway(folder) as gateway:
-            gateway.operator.create("keys", name="first")
-            for number in range(5):
-                created.append(gateway.operator.create("services", name=f"s{number}", base_url="http://a.example")["id"])
-            gateway.command.terminate()
-            assert gateway.command.wait(SOON) == 0
-        with running_gateway(folder) as gateway:
-            assert [service["id"] for service in gateway.operator.all("services")] == created
-
 
 def test_uvicorn_drains_too(folder: Path, upstream: Upstream) -> None:
     """It closes the control port first, and the exit code is its own."""

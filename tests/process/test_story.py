@@ -73,7 +73,9 @@ class TestPipeline:
         with gateway.connect() as client:
             answers = [client.ask(request("/burst", key["key"])) for _ in range(12)]
         assert [answer.status for answer in answers] == [200] * 10 + [429] * 2
-        assert [answer.one(b"x-ratelimit-remaining") for answer in answers[:10]] == [b"%d" % n for n in range(9, -1, -1)]
+        assert [answer.one(b"x-ratelimit-remaining") for answer in answers[:10]] == [
+            b"%d" % n for n in range(9, -1, -1)
+        ]
         for refused in answers[10:]:
             assert_problem(refused, 429, "rate_limited", "rate_limit")
             assert 1 <= int(refused.one(b"retry-after") or 0) <= 60

@@ -42,7 +42,7 @@ def play_script(row: Row) -> Verdict:
     """
     config = row.config
     threshold = 6 if str(config.get("trip", "")).startswith("more than 5") else int(config.get("min_calls", 1))
-    probes = int(config.get("half_open_max", config.get("half_open_calls", 1)))
+    probes = int(config.get("half_open_max") or config.get("half_open_calls") or 1)
     breaker = Breaker(CircuitPolicy(threshold, float(config.get("open_s", 60)), probes))
     permission = False
     for step in row.request["script"]:
@@ -79,7 +79,8 @@ def play_statuses(row: Row) -> Verdict:
     """APISIX's and Tyk's rows: what clients get, where a service's answers are given. Ours refuses with 503."""
     config = row.config
     policy = CircuitPolicy(
-        int(config.get("failures", config.get("samples", 1))), float(config.get("return_to_service_after_s", 3)), 3
+        failure_threshold=int(config.get("failures") or config.get("samples") or 1),
+        recovery_timeout=float(config.get("return_to_service_after_s", 3)),
     )
     breaker = Breaker(policy)
     refused = config.get("break_status", 503)

@@ -50,9 +50,9 @@ DEVIATIONS: dict[str, str] = {
     "traefik-fwd-11": "X-Forwarded-Port is the port that the client reached us on, whatever its Host field says",
     "traefik-fwd-14": "X-Forwarded-Proto is `http` or `https`, or it is overwritten: services compare it with `https`",
     "traefik-xff-03": "X-Forwarded-For is always sent: a service that does not want it does not read it",
-    "traefik-stripre-04": "a prefix is bounded by segments: `/b/{any}` takes `/b/api` itself, and nothing is left of it",
+    "traefik-stripre-04": "a prefix is bounded by segments: `/b/{any}` takes `/b/api` itself and leaves nothing",
     "traefik-rule-02": "routes have no negation: a more definite route takes out what another one should not get",
-    "scg-hop-02": "a WebSocket handshake is tunnelled, so its Connection and Upgrade go on; what else they name does not",
+    "scg-hop-02": "a WebSocket handshake is tunnelled, so Connection and Upgrade go on; what else they name does not",
     "r4j-cb-04": "a circuit counts failures in a row, not a rate over a window of calls",
     "tyk-cb-02": "changes of a circuit's state are seen in its state and metrics; nobody is sent events",
 }
@@ -77,5 +77,5 @@ ARRIVED: dict[str, Callable[[], bool]] = {
     "header conditions": lambda: "headers" in RouteSpec.model_fields,
     "rewriting": lambda: any("rewrite" in name for name in RouteSpec.model_fields),
     "TLS on the proxy port": lambda: any("tls_cert" in name for name in Settings.model_fields),
-    "health of single targets": lambda: (CORE / "health.py").exists(),
+    "health of single targets": (CORE / "health.py").exists,
 }
