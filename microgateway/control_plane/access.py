@@ -18,7 +18,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from microgateway.control_plane.problems import AccessDeniedError, problem_of
 from microgateway.errors import StartupError
 from microgateway.persistence.data_folder import prepare_data_folder
-from microgateway.settings import Settings
 
 API = "/api"
 TOKEN_FILE = "admin_token"  # noqa: S105  the file's name, not the token
@@ -65,12 +64,12 @@ def bearer() -> HTTPBearer:
     return HTTPBearer(auto_error=False, scheme_name="Admin token", description="MICROGATEWAY_ADMIN_TOKEN")
 
 
-def load_or_create_admin_token(settings: Settings) -> LoadedToken:
+def load_or_create_admin_token(given: str | None, data_dir: Path) -> LoadedToken:
     """MICROGATEWAY_ADMIN_TOKEN as it is, or the data folder's own. Raises `StartupError`."""
-    if settings.admin_token is not None:
-        return LoadedToken(settings.admin_token, newly_created=False)
-    prepare_data_folder(settings.data_dir)
-    path = settings.data_dir / TOKEN_FILE
+    if given is not None:
+        return LoadedToken(given, newly_created=False)
+    prepare_data_folder(data_dir)
+    path = data_dir / TOKEN_FILE
     try:
         return _load(path) if path.exists() else _create(path)
     except OSError as error:

@@ -85,7 +85,7 @@ class Gateway:
             if settings.seed is not None:
                 seeded = await self.configuration.seed(settings.seed)
                 self._issued = [(issued.key.name, issued.text) for issued in seeded.keys if issued.is_generated]
-            self.admin_token = AdminToken(*load_or_create_admin_token(settings))
+            self.admin_token = AdminToken(*load_or_create_admin_token(settings.admin_token, settings.data_dir))
             self.app = self._control_plane()
             opened.pop_all()
         self._recorder.start()

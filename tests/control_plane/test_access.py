@@ -8,14 +8,13 @@ from fastapi.routing import iter_route_contexts
 
 from microgateway.control_plane.access import LoadedToken, load_or_create_admin_token
 from microgateway.errors import StartupError
-from microgateway.settings import Settings
 from tests.control_plane.control import TOKEN, Control, client_for
 
 API_PATHS = ["/api/services", "/api/services/svc_1", "/api/unknown", "/api", "/api/"]
 
 
 def load(folder: Path, token: str | None = None) -> LoadedToken:
-    return load_or_create_admin_token(Settings(data_dir=folder, admin_token=token))
+    return load_or_create_admin_token(token, folder)
 
 
 class TestTokenFile:
