@@ -20,4 +20,4 @@ VOLUME /data
 EXPOSE 8017 8080
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8017/readyz', timeout=2)"]
-CMD ["uvicorn", "app:app", "--host", "0.0.0.0", "--port", "8017"]
+CMD ["python", "-m", "microgateway", "run", "--host", "0.0.0.0"]

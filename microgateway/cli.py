@@ -45,9 +45,11 @@ def _port(text: str) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from microgateway.process.single import run_single
     from microgateway.settings import read_settings
 
     given = {name: value for name in ("host", "port") if (value := getattr(options, name)) is not None}
-    settings = read_settings().model_copy(update=given)
+    settings = read_settings().model_copy(update=given)  # before the rest is imported: its errors are told at once
+
+    from microgateway.process.single import run_single
+
     return run_single(settings, demo=options.demo)

@@ -9,7 +9,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from microgateway.core.base_urls import BaseUrl, BaseUrlError
 from microgateway.core.paths import PathError, normalise
@@ -98,7 +107,7 @@ class CircuitSpec(_Spec):
 
 
 class TlsSpec(_Spec):
-    """How TLS is spoken with a service whose URL begins with https://. Files are in PEM form, on the gateway's machine."""
+    """How TLS is spoken with a service whose URL is https. Files are in PEM form, on the gateway's machine."""
 
     verify: bool = Field(True, description="Believe only a certificate for this host, by an authority that is trusted.")
     ca_file: FilePath | None = Field(None, description="Who is trusted, instead of the authorities of the system.")
@@ -172,7 +181,7 @@ class ServiceSpec(_Spec):
     connect_timeout_seconds: Timeout | None = None
     read_timeout_seconds: Timeout | None = Field(None, description="Seconds between two reads of the answer.")
     circuit_breaker: CircuitSpec = CircuitSpec()
-    tls: TlsSpec = TlsSpec()
+    tls: TlsSpec = Field(TlsSpec(), exclude_if=lambda tls: tls == TlsSpec())
 
     @field_validator("tls", mode="after")
     @classmethod
@@ -189,7 +198,7 @@ class Service(ServiceSpec):
     @field_validator("tls", mode="after")
     @classmethod
     def read_tls_files(cls, tls: TlsSpec) -> TlsSpec:
-        """Not again: what was good when it was sent is kept though a file has gone since. Its requests fail, no more."""
+        """Not again: what was good when it was sent is kept though a file has gone since; only its requests fail."""
         return tls
 
 

@@ -48,6 +48,9 @@ class Settings(BaseSettings):
     upstream_idle_timeout: Seconds = Field(60.0, alias="MICROGATEWAY_UPSTREAM_IDLE_TIMEOUT")
     upstream_max_connections: Annotated[int, Field(ge=1)] = Field(1_024, alias="MICROGATEWAY_UPSTREAM_MAX_CONNECTIONS")
     drain_timeout: Seconds = Field(30.0, alias="MICROGATEWAY_DRAIN_TIMEOUT")
+    dns_ttl: Seconds = Field(30.0, alias="MICROGATEWAY_DNS_TTL")
+    tls_cert: Annotated[tuple[Path, ...], NoDecode] = Field((), alias="MICROGATEWAY_TLS_CERT")
+    tls_key: Annotated[tuple[Path | None, ...], NoDecode] = Field((), alias="MICROGATEWAY_TLS_KEY")
     trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
         (), alias="MICROGATEWAY_TRUSTED_PROXIES"
     )
@@ -65,6 +68,23 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
+
+    @field_validator("tls_cert", "tls_key", mode="before")
+    @classmethod
+    def split_files(cls, value: object) -> object:
+        """Files come as one comma-separated line. An empty place among the keys: it is in its certificate's file."""
+        if isinstance(value, str):
+            return tuple(part.strip() or None for part in value.split(",")) if value.strip() else ()
+        return value
+
+    @model_validator(mode="after")
+    def refuse_unequal_lists(self) -> Self:
+        if self.tls_key and len(self.tls_key) != len(self.tls_cert):
+            raise ValueError(
+                f"MICROGATEWAY_TLS_KEY has {len(self.tls_key)} places and MICROGATEWAY_TLS_CERT {len(self.tls_cert)}: "
+                "each certificate has its own key"
+            )
+        return self
 
     @model_validator(mode="after")
     def refuse_weak_secrets(self) -> Self:

@@ -73,15 +73,9 @@ class KeyRing:
             self._by_digest.get(api_keys.digest(credential)) if api_keys.is_well_formed_credential(credential) else None
         )
 
-    def replacing(self, changes: Mapping[bytes, Principal | None]) -> "KeyRing":
-        """A key ring with other principals for these digests; None takes one out."""
-        by_digest = dict(self._by_digest)
-        for digest, principal in changes.items():
-            if principal is None:
-                by_digest.pop(digest, None)
-            else:
-                by_digest[digest] = principal
-        return KeyRing(by_digest)
+    def replacing(self, digest: bytes, principal: Principal) -> "KeyRing":
+        """A key ring with another principal for this digest."""
+        return KeyRing({**self._by_digest, digest: principal})
 
 
 class UpstreamTls(NamedTuple):
@@ -189,10 +183,7 @@ class Snapshot:
 
     def with_key(self, key: ApiKey) -> "Snapshot":
         """This one with a key created, changed or revoked."""
-        return self._next(keys=self.keys.replacing({key.key_hash: Principal.of_key(key)}))
-
-    def without_key(self, key_hash: bytes) -> "Snapshot":
-        return self._next(keys=self.keys.replacing({key_hash: None}))
+        return self._next(keys=self.keys.replacing(key.key_hash, Principal.of_key(key)))
 
     def with_keys(self, keys: Iterable[ApiKey]) -> "Snapshot":
         return self._next(keys=KeyRing({key.key_hash: Principal.of_key(key) for key in keys}))

@@ -189,7 +189,7 @@ class TestCheck:
 class TestContainers:
     def test_the_image_runs_both_ports_as_nobody_special(self) -> None:
         lines = read("Dockerfile").splitlines()
-        assert lines[-1] == 'CMD ["uvicorn", "app:app", "--host", "0.0.0.0", "--port", "8017"]'
+        assert lines[-1] == 'CMD ["python", "-m", "microgateway", "run", "--host", "0.0.0.0"]'
         assert "EXPOSE 8017 8080" in lines
         assert "USER gateway" in lines
 

@@ -78,4 +78,4 @@ async def merge_service(here: Here, service_id: EntityId, patch: Annotated[dict[
 async def delete_service(here: Here, service_id: EntityId) -> None:
     """409 while routes use it."""
     await here.configuration.delete_service(service_id)
-    here.live.usage.forget_service(service_id)
+    here.live.usage.keep_services(here.configuration.services.keys())

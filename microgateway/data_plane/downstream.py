@@ -20,10 +20,11 @@ from enum import Enum
 from typing import TYPE_CHECKING, cast
 
 from microgateway.core.circuit import Permit
-from microgateway.core.fields import Field, HeadError
+from microgateway.core.fields import HeadError
 from microgateway.core.framing import BodyReader, ChunkedReader, FixedReader, Piece
-from microgateway.core.requests import CHUNKED, NO_BODY, FieldSection, RequestHead, read_request, read_section
+from microgateway.core.requests import CHUNKED, NO_BODY, FieldSection, RequestHead
 from microgateway.data_plane.forwarding import Forwarding
+from microgateway.data_plane.head_reader import HeadReader
 from microgateway.data_plane.peer import Peer
 from microgateway.data_plane.pipeline import decide
 from microgateway.data_plane.problems import BODY_TOO_LARGE, CLIENT_TIMEOUT, TOO_MANY_CONNECTIONS, bad_head
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 MOST_PIPELINED = 65_536  # bytes of requests to come that are kept while one is answered
 LINGER_TIME = 2.0  # seconds
 HALF_CLOSE_GRACE = 1.0  # seconds for an answer to begin once the client has stopped sending
+DRAIN_GRACE = 0.5  # seconds for a request that is on its way when the gateway begins to stop
 NEVER = float("inf")
 _EMPTY_LINES = re.compile(rb"(?:\r\n)+")
 _RESET = struct.pack("ii", 1, 0)  # linger: on, for no time
@@ -63,14 +65,12 @@ class Downstream(asyncio.Protocol):
         "_body_bytes",
         "_eof_at",
         "_forwarding",
+        "_heads",
         "_in_loop",
-        "_last_section",
-        "_last_text",
         "_paused",
         "_pending",
         "_phase",
         "_plane",
-        "_private",
         "_requests",
         "_transport",
         "_tunnel",
@@ -85,9 +85,7 @@ class Downstream(asyncio.Protocol):
     def __init__(self, plane: "Plane") -> None:
         self._plane = plane
         # The connection's lifetime
-        self._private: dict[bytes, Field] = {}
-        self._last_text = b""
-        self._last_section = FieldSection()
+        self._heads = HeadReader(plane.options, plane.request_fields)
         self._phase = _HEAD
         self._pending = b""
         self._requests = 0
@@ -189,48 +187,19 @@ class Downstream(asyncio.Protocol):
                 return
             self._pending = b""
             try:
-                self._begin(self._read_head(data, end), data, end + 4)
+                self._begin(self._heads.read(data, end), data, end + 4)
             except HeadError as error:
                 self._refuse(bad_head(error), data)
 
     def _wait_for_head(self, data: bytes) -> None:
-        """Part of a head: refused early where it can't become one, otherwise its time runs from the first byte."""
-        options = self._plane.options
-        line_end = data.find(b"\r\n", 2)
-        if (line_end if line_end >= 0 else len(data) - len(b"\r")) > options.max_request_line:
-            self._refuse(bad_head(_line_too_long(options.max_request_line)), data)
-        elif line_end >= 0 and len(data) - line_end > options.max_header_bytes + len(b"\r\n\r"):
-            self._refuse(bad_head(_head_too_large(options.max_header_bytes)), data)
-        elif data.count(b"\n") != data.count(b"\r\n") or data[0] < 0x0A or 0x0E <= data[0] <= 0x20 or data[0] >= 0x7F:
-            self._refuse(bad_head(HeadError("This is not HTTP/1.1: a line ends in something else than CR LF.")), data)
-        elif self._requests and self.deadline > (limit := self._plane.now() + options.client_header_timeout):
-            self.deadline = limit
-
-    def _read_head(self, data: bytes, end: int) -> RequestHead:
-        """The head that ends at `end`.
-
-        Fields that are the same as in the connection's last request are not read again.
-        """
-        line_end = data.find(b"\r\n")
-        if line_end > self._plane.options.max_request_line:
-            raise _line_too_long(self._plane.options.max_request_line)
-        text = data[line_end:end]
-        if text != self._last_text:
-            self._last_section = self._read_section(text)
-            self._last_text = text
-        return read_request(data[:line_end], self._last_section)
-
-    def _read_section(self, text: bytes) -> FieldSection:
-        self._last_text = b""
-        options = self._plane.options
-        if len(text) > options.max_header_bytes:
-            raise _head_too_large(options.max_header_bytes)
-        lines = text.split(b"\r\n")
-        del lines[0]  # the request line's end
-        if len(lines) > options.max_header_fields:
-            detail = f"There are more than {options.max_header_fields} header fields."
-            raise HeadError(detail, code="header_fields_too_many", status=431)
-        return read_section(lines, self._plane.request_fields, self._private)
+        """Part of a head, whose time runs from its first byte."""
+        try:
+            self._heads.check_beginning(data)
+        except HeadError as error:
+            self._refuse(bad_head(error), data)
+            return
+        if self._requests:
+            self.deadline = min(self.deadline, self._plane.now() + self._plane.options.client_header_timeout)
 
     def _begin(self, head: RequestHead, data: bytes, position: int) -> None:
         """Judges a request, and forwards or answers it. Its body, as far as it has come, begins at `position`."""
@@ -401,10 +370,10 @@ class Downstream(asyncio.Protocol):
             return
         if not request_done:
             self._linger(now)
-        elif not keep_alive or self._plane.draining:
+        elif not keep_alive:
             self._close()
         else:
-            self.deadline = now + self._plane.options.client_idle_timeout
+            self.deadline = now + (DRAIN_GRACE if self._plane.draining else self._plane.options.client_idle_timeout)
             self._phase = _HEAD
             if self._paused or self._pending:
                 self._go_on()
@@ -434,9 +403,13 @@ class Downstream(asyncio.Protocol):
             self._overdue()
 
     def drain(self) -> None:
-        """Closes at once where nothing is under way; otherwise the answer under way says that it is the last."""
+        """From now on every answer says that it is the last.
+
+        Where nothing is under way, a request may be all the same: one that has come and was not read yet would be lost
+        with the connection, and its client could not know whether it was done. So the end waits for a moment.
+        """
         if self._phase is _HEAD and not self._pending:
-            self._close()
+            self.deadline = min(self.deadline, self._plane.now() + DRAIN_GRACE)
 
     def abort(self) -> None:
         self._transport.abort()
@@ -444,6 +417,8 @@ class Downstream(asyncio.Protocol):
     def _overdue(self) -> None:
         if self._phase is _HEAD and self._pending:
             self._refuse(CLIENT_TIMEOUT, self._pending)
+        elif self._phase is _HEAD and self._plane.draining:
+            self._close()  # the last answer may still be on its way
         else:
             self._transport.abort()
 
@@ -469,11 +444,3 @@ def _reset_on_close(transport: asyncio.Transport) -> None:
     borrowed = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
     borrowed.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
     borrowed.close()
-
-
-def _line_too_long(limit: int) -> HeadError:
-    return HeadError(f"The request line is longer than {limit} bytes.", code="request_line_too_long", status=414)
-
-
-def _head_too_large(limit: int) -> HeadError:
-    return HeadError(f"The header section is longer than {limit} bytes.", code="header_section_too_large", status=431)

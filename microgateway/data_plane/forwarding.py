@@ -61,6 +61,7 @@ class Forwarding:
         "_replayable",
         "_request_done",
         "_target",
+        "_tried",
         "_tunnel",
         "_upstream",
         "_was_stale",
@@ -94,6 +95,7 @@ class Forwarding:
         self._replayable = True
         self._answer_is_chunked = False
         self._client_keeps_alive = False
+        self._tried: tuple[Target, ...] = ()
         self._tunnel: Tunnel | None = None
         self._was_stale = False  # if so, the next attempt is on a fresh connection
         self.answer_begun = False
@@ -155,7 +157,9 @@ class Forwarding:
             pool.connect(self)
 
     def _choose_target(self) -> Target:
-        targets = self._destination.upstream.targets
+        """By weight, and not one that has been tried, as long as there are others."""
+        every = self._destination.upstream.targets
+        targets = [target for target in every if target not in self._tried] or list(every)
         return self._plane.random.choices(targets, [target.weight for target in targets])[0]
 
     def _send(self, connection: "UpstreamConnection", target: Target) -> None:
@@ -320,6 +324,7 @@ class Forwarding:
             self._answer_problem(problem, failed=True)
             return
         self._was_stale = self._was_stale or verdict is Verdict.REPEAT_STALE
+        self._tried = (*self._tried, self._target)
         self._let_go()
         self.active_at = now
         self.attempt()
@@ -388,7 +393,6 @@ class Forwarding:
         its connection ends without an end to the answer.
         """
         now = self._plane.now()
-        self._exchange.code = self._exchange.code or "upstream_cut_off"
         if failed:
             self._settle_as_failed(now)
         else:

@@ -7,6 +7,9 @@ from microgateway.data_plane.options import Options
 from microgateway.data_plane.pipeline import State
 from microgateway.data_plane.plane import Now, Plane, Recorder
 from microgateway.data_plane.pool import Pools
+from microgateway.data_plane.resolver import LookUp
+from microgateway.data_plane.tls import CHECK_INTERVAL, PemPair, ServerCertificates, TlsFileError
+from microgateway.data_plane.tls_downstream import TlsDownstream
 from microgateway.errors import StartupError
 from microgateway.snapshot import Snapshot
 
@@ -26,10 +29,14 @@ class Listener:
         recorder: Recorder,
         now: Now | None = None,
         wall: Now | None = None,
+        look_up: LookUp | None = None,
     ) -> None:
         clocks = {name: clock for name, clock in (("now", now), ("wall", wall)) if clock is not None}
         self._plane = Plane(options=options, snapshot=snapshot, state=state, recorder=recorder, **clocks)
-        self._plane.pools = Pools(self._plane)
+        self._plane.pools = Pools(self._plane, look_up=look_up)
+        self._certificates: ServerCertificates | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._renewing: set[asyncio.Future[None]] = set()
         self._server: asyncio.Server | None = None
         self._sweeping: asyncio.TimerHandle | None = None
         self._drained: asyncio.Event = asyncio.Event()
@@ -66,14 +73,32 @@ class Listener:
     async def start(self, host: str, port: int) -> None:
         """Listens. Raises `StartupError` where that is not possible."""
         loop = asyncio.get_running_loop()
+        options = self._plane.options
+        if options.tls_cert:
+            self._certificates = await asyncio.to_thread(_load, _pairs(options))
+        tls = self._certificates is not None
         try:
             self._server = await loop.create_server(
-                self._accept, host or None, port, backlog=BACKLOG, reuse_address=True
+                self._accept,
+                host or None,
+                port,
+                backlog=BACKLOG,
+                reuse_address=True,
+                ssl=None if self._certificates is None else self._certificates.context,
+                ssl_handshake_timeout=options.client_header_timeout if tls else None,
+                ssl_shutdown_timeout=options.client_body_timeout if tls else None,
             )
         except OSError as error:
             reason = error.strerror or str(error)
             raise StartupError(f"MICROGATEWAY_PROXY_PORT: can't listen on {host}:{port}: {reason}") from None
         self._sweeping = loop.call_later(SWEEP_INTERVAL, self._sweep)
+        self._watching = loop.create_task(self._watch_files())
+
+    def renew_files(self) -> None:
+        """Reads the files of certificates and keys anew, for connections to come; broken ones change nothing."""
+        renewing = asyncio.ensure_future(asyncio.to_thread(self._renew_files, only_if_changed=False))
+        self._renewing.add(renewing)
+        renewing.add_done_callback(self._renewing.discard)
 
     def apply(self, snapshot: Snapshot) -> None:
         """Puts a configuration in force for every request that begins from now on."""
@@ -83,13 +108,7 @@ class Listener:
         if gone:
             plane.state.circuits.keep_only(snapshot.upstreams.keys())
             plane.state.retry_budgets.keep_only(snapshot.upstreams.keys())
-        plane.pools.keep_only(
-            {
-                (t.url.scheme, t.url.host, t.url.port)
-                for upstream in snapshot.upstreams.values()
-                for t in upstream.targets
-            }
-        )
+        plane.pools.keep_only([t.url for upstream in snapshot.upstreams.values() for t in upstream.targets])
 
     async def drain(self, limit: float) -> None:
         """Stops accepting, lets what is under way finish for `limit` seconds, then ends the rest. Runs once."""
@@ -106,6 +125,8 @@ class Listener:
                 downstream.abort()
         if self._sweeping is not None:
             self._sweeping.cancel()
+        if self._watching is not None:
+            self._watching.cancel()
         plane.pools.close()
 
     async def _all_gone(self) -> None:
@@ -113,15 +134,37 @@ class Listener:
             await self._drained.wait()
 
     def _accept(self) -> Downstream:
-        return Downstream(self._plane)
+        return Downstream(self._plane) if self._certificates is None else TlsDownstream(self._plane)
+
+    async def _watch_files(self) -> None:
+        while True:
+            await asyncio.sleep(CHECK_INTERVAL)
+            await asyncio.to_thread(self._renew_files, only_if_changed=True)
+
+    def _renew_files(self, *, only_if_changed: bool) -> None:
+        if self._certificates is not None:
+            self._certificates.renew(only_if_changed=only_if_changed)
+        self._plane.pools.renew_files(only_if_changed=only_if_changed)
 
     def _sweep(self) -> None:
+        # First, so that a mistake in one connection's sweep, which the loop reports, does not end all sweeping
+        self._sweeping = asyncio.get_running_loop().call_later(SWEEP_INTERVAL, self._sweep)
         plane = self._plane
         now = plane.now()
         for downstream in tuple(plane.downstreams):
             downstream.sweep(now)
-        for pool in plane.pools:
-            pool.close_idle(now - plane.options.upstream_idle_timeout)
+        plane.pools.sweep(now)
         if plane.draining and not plane.downstreams:
             self._drained.set()
-        self._sweeping = asyncio.get_running_loop().call_later(SWEEP_INTERVAL, self._sweep)
+
+
+def _pairs(options: Options) -> list[PemPair]:
+    return list(zip(options.tls_cert, options.tls_key or (None,) * len(options.tls_cert), strict=True))
+
+
+def _load(pairs: list[PemPair]) -> ServerCertificates:
+    try:
+        return ServerCertificates(pairs)
+    except TlsFileError as error:
+        variable = "MICROGATEWAY_TLS_KEY" if error.holds_key else "MICROGATEWAY_TLS_CERT"
+        raise StartupError(f"{variable}: {error}") from None

@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Durations are seconds, sizes are bytes. `max_body_bytes` 0: no limit."""
+    """Durations are seconds, sizes are bytes. `max_body_bytes` 0: no limit.
+
+    `tls_cert` none: clients speak without TLS. `tls_key` none, or a None in it: the key is in the certificate's file.
+    """
 
     client_header_timeout: float = 10.0
     client_body_timeout: float = 30.0
@@ -21,4 +25,7 @@ class Options:
     upstream_read_timeout: float = 30.0
     upstream_idle_timeout: float = 60.0
     upstream_max_connections: int = 1_024
+    dns_ttl: float = 30.0
+    tls_cert: tuple[Path, ...] = ()
+    tls_key: tuple[Path | None, ...] = ()
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()

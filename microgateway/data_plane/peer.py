@@ -64,11 +64,11 @@ class Peer:
         return [member for field in forwarding if field.name == b"x-forwarded-for" for member in members(field.value)]
 
     def _client(self, real_ip: bytes, chain: list[bytes]) -> bytes:
-        """What X-Real-IP says, or, from the right, the first address that no trusted proxy has:
+        """From the right of the chain, the first address that no trusted proxy has: those before it are claims.
 
-        those before it are claims.
+        X-Real-IP counts only where there is no chain, since proxies that add to a chain often let it through unchanged.
         """
-        if _address(real_ip) is not None:
+        if not chain and _address(real_ip) is not None:
             return real_ip
         nearest = self.ip.encode()
         for member in reversed(chain):

@@ -7,8 +7,8 @@ force and the log says so once.
 
 import asyncio
 import logging
-import os
 import ssl
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,19 +45,21 @@ class MadeOfFiles(Generic[T]):
         """Raises what `make` raises."""
         self._files = files
         self._make = make
+        self._lock = threading.Lock()
         self._stamps = _stamps(files)  # taken first: what is written meanwhile is seen as a change
         self.value = make()
 
     def renew(self, *, only_if_changed: bool) -> None:
         """Makes it anew, or keeps what there is where that fails."""
-        stamps = _stamps(self._files)
-        if only_if_changed and stamps == self._stamps:
-            return
-        self._stamps = stamps
-        try:
-            self.value = self._make()
-        except TlsFileError as error:
-            logging.getLogger("microgateway.data_plane").error("TLS: the old files stay in force: %s", error)
+        with self._lock:
+            stamps = _stamps(self._files)
+            if only_if_changed and stamps == self._stamps:
+                return
+            self._stamps = stamps
+            try:
+                self.value = self._make()
+            except TlsFileError as error:
+                logging.getLogger("microgateway.data_plane").error("TLS: the old files stay in force: %s", error)
 
 
 # -- what clients are shown ----------------------------------------------------------------------------------------
@@ -224,7 +226,7 @@ class ClientContexts:
 
 def _load_pair(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
     try:
-        context.load_cert_chain(certificate, key, password="")  # noqa: S106  otherwise OpenSSL asks on the terminal
+        context.load_cert_chain(certificate, key, password="")  # without one OpenSSL asks on the terminal
     except ssl.SSLError as error:
         raise TlsFileError(certificate, f"can't be used with its key ({error.reason or error})") from None
     except OSError as error:
@@ -245,7 +247,7 @@ def _stamps(files: Sequence[Path]) -> _Stamps:
 
 def _stamp(file: Path) -> tuple[int, int, int] | None:
     try:
-        status = os.stat(file)
+        status = file.stat()
     except OSError:
         return None
     return status.st_mtime_ns, status.st_size, status.st_ino

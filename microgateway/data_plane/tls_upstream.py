@@ -5,35 +5,39 @@ anybody on the way, so an answer that ends with its connection is then not whole
 """
 
 import ssl
+from typing import TYPE_CHECKING
 
 from microgateway.data_plane.upstream import UpstreamConnection
+
+if TYPE_CHECKING:
+    from microgateway.data_plane.plane import Plane
+    from microgateway.data_plane.pool import Pool
 
 
 class TlsUpstreamConnection(UpstreamConnection):
     """The protocol on an upstream's socket, with TLS in between."""
 
-    __slots__ = ("_truncation",)
+    __slots__ = ("_was_ended",)
 
-    _truncation: Exception | None
-
-    def connected(self) -> None:
-        self._truncation = None
-        super().connected()
+    def __init__(self, plane: "Plane", pool: "Pool") -> None:
+        super().__init__(plane, pool)
+        self._was_ended = False
 
     def eof_received(self) -> bool:
-        if not self._was_ended_properly():
-            self._truncation = ConnectionAbortedError("the upstream's TLS stream stopped without an end")
+        """uvloop calls this for a closure alert only, asyncio's own loop for any end."""
+        self._was_ended = self._has_closure_alert()
         super().eof_received()
         return False  # a TLS transport can't stay half open
 
     def connection_lost(self, error: Exception | None) -> None:
-        super().connection_lost(error or self._truncation)
+        if error is None and not self._was_ended:
+            error = ConnectionAbortedError("the TLS stream stopped without an end")
+        super().connection_lost(error)
 
-    def _was_ended_properly(self) -> bool:
-        """Whether the closure alert came: then there is an end to read, otherwise more to wait for."""
-        stream = self.transport.get_extra_info("ssl_object")
+    def _has_closure_alert(self) -> bool:
+        """With it there is an end to read, without it more to wait for."""
         try:
-            return bool(stream.read(1) == b"")
+            return bool(self.transport.get_extra_info("ssl_object").read(1) == b"")
         except ssl.SSLZeroReturnError:
             return True
         except ssl.SSLError:

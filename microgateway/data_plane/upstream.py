@@ -43,6 +43,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_reader",
         "forwarding",
         "idle_since",
+        "is_counted",
         "name",
         "received",
         "requests",
@@ -73,6 +74,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.requests = 0
         self.idle_since = 0.0
         self.was_made = False
+        self.is_counted = True  # whether it holds a place in its pool
         self.writable = True
         self.name = ""
 

@@ -9,6 +9,20 @@ from microgateway.observability.usage import KeyUsage, ServiceUsage, Usage
 FLUSH_INTERVAL = 0.1  # seconds
 MOST_PENDING = 64  # exchanges: few enough to be counted, and freed, while they are still in the processor's cache
 
+# Problems that are the service's doing; a client that leaves or sends nonsense says nothing of it
+CODES_OF_THE_SERVICE = frozenset(
+    (
+        "request_timeout",
+        "upstream_connect_timeout",
+        "upstream_connection_lost",
+        "upstream_malformed",
+        "upstream_name_not_resolved",
+        "upstream_timeout",
+        "upstream_tls_failed",
+        "upstream_unreachable",
+    )
+)
+
 Sink = Callable[[Sequence[Exchange]], None]
 
 
@@ -70,5 +84,5 @@ class Recorder:
             if service is None:
                 service = services[destination.upstream.id] = ServiceUsage()
             service.total_requests += 1
-            if exchange.status >= 500 or exchange.code:
+            if exchange.upstream_status >= 500 or exchange.code in CODES_OF_THE_SERVICE:
                 service.total_errors += 1

@@ -1,5 +1,7 @@
 """How much each key and each service was used since the process began: counters only, one entry per key and service."""
 
+from collections.abc import Collection
+
 
 class KeyUsage:
     """One key's requests. `last_used_at` is seconds since the epoch, None before the first request."""
@@ -28,7 +30,7 @@ class ServiceUsage:
 
 
 class Usage:
-    """The counters, by id. An id that was never used has zeros; what was deleted is forgotten."""
+    """The counters, by id. An id that was never used has zeros; `keep_services` forgets the others."""
 
     def __init__(self) -> None:
         self.keys: dict[str, KeyUsage] = {}
@@ -40,8 +42,6 @@ class Usage:
     def of_service(self, service_id: str) -> ServiceUsage:
         return self.services.get(service_id) or ServiceUsage()
 
-    def forget_key(self, key_id: str) -> None:
-        self.keys.pop(key_id, None)
-
-    def forget_service(self, service_id: str) -> None:
-        self.services.pop(service_id, None)
+    def keep_services(self, service_ids: Collection[str]) -> None:
+        for service_id in [service_id for service_id in self.services if service_id not in service_ids]:
+            del self.services[service_id]

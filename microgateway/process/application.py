@@ -43,12 +43,17 @@ class Application:
 def announce(gateway: Gateway, control_port: int) -> None:
     """Where things are, for whoever started the gateway. A new admin token is shown here and never again."""
     settings = gateway.settings
-    print(f"Proxy port:   http://{reachable(settings.proxy_host)}:{gateway.proxy_port}", file=sys.stderr)
+    print(f"Proxy port:   {proxy_url(gateway)}", file=sys.stderr)
     print(f"Control port: http://{reachable(settings.host)}:{control_port}", file=sys.stderr)
     if gateway.admin_token.is_new:
         print(f"Dashboard:    {dashboard_url(gateway, control_port)}", file=sys.stderr)
     for name, text in gateway.issued_keys():
         print(f"API key {name!r}, shown this once: {text}", file=sys.stderr)
+
+
+def proxy_url(gateway: Gateway) -> str:
+    scheme = "https" if gateway.settings.tls_cert else "http"
+    return f"{scheme}://{reachable(gateway.settings.proxy_host)}:{gateway.proxy_port}"
 
 
 def dashboard_url(gateway: Gateway, control_port: int) -> str:

@@ -39,7 +39,10 @@ class AdminToken:
 
 
 class Gateway:
-    """Everything that runs, opened in order and closed in reverse. `admin_token` and `app` are there once it is open."""
+    """Everything that runs, opened in order and closed in reverse.
+
+    `admin_token` and `app` are there once it is open.
+    """
 
     admin_token: AdminToken
     app: FastAPI
@@ -95,6 +98,10 @@ class Gateway:
         """Name and text of the keys that the seed made, for one showing: they are forgotten with this call."""
         issued, self._issued = self._issued, []
         return issued
+
+    def renew_files(self) -> None:
+        """Reads the files of certificates and keys anew, for connections to come."""
+        self._listener.renew_files()
 
     async def drain(self) -> None:
         """Lets requests in flight finish; from now on the gateway is not ready."""

@@ -1,10 +1,11 @@
 """`microgateway run`: both ports from one process, with a clean end on SIGTERM.
 
 The order of an end: readiness turns 503 and the proxy port drains while the control port still answers; then the
-control port closes.
+control port closes. SIGHUP has the files of certificates read anew.
 """
 
 import asyncio
+import signal
 import socket
 from contextlib import AsyncExitStack
 from types import FrameType
@@ -14,7 +15,7 @@ import uvloop
 
 from microgateway.demo import DemoUpstreams, banner, start_demo_upstreams
 from microgateway.errors import StartupError
-from microgateway.process.application import announce, dashboard_url, reachable
+from microgateway.process.application import announce, dashboard_url, proxy_url
 from microgateway.process.demonstration import prepare
 from microgateway.process.gateway import Gateway
 from microgateway.settings import Settings
@@ -63,6 +64,8 @@ async def _serve(settings: Settings, control: socket.socket, *, demo: bool) -> i
         gateway = Gateway(settings)
         await gateway.open()
         running.push_async_callback(gateway.close)
+        if settings.tls_cert:  # without TLS a closed terminal ends the gateway, as it ends any other command
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, gateway.renew_files)
         if upstreams is None:
             announce(gateway, _port_of(control))
         else:
@@ -82,7 +85,7 @@ def _port_of(listening: socket.socket) -> int:
 def _demo_banner(gateway: Gateway, control_port: int, key: str, upstreams: DemoUpstreams) -> str:
     return banner(
         dashboard_url=dashboard_url(gateway, control_port),
-        proxy_url=f"http://{reachable(gateway.settings.proxy_host)}:{gateway.proxy_port}",
+        proxy_url=proxy_url(gateway),
         api_key=key,
         base_urls=upstreams.base_urls,
     )

@@ -10,7 +10,7 @@ from microgateway.core.token_bucket import NANOSECONDS, Grant, Limit, TokenBucke
 class MemoryLimiter:
     """One token bucket per client.
 
-    Bounded by the clients there are: `keep_only` drops the buckets of those that are gone.
+    Bounded by the clients there are: keys are revoked, never deleted.
     """
 
     def __init__(self) -> None:
@@ -28,10 +28,6 @@ class MemoryLimiter:
         elif bucket.limit is not limit and bucket.limit != limit:
             bucket.change_limit(limit, instant)
         return bucket.take(instant)
-
-    def keep_only(self, clients: Collection[str]) -> None:
-        for client in [client for client in self._buckets if client not in clients]:
-            del self._buckets[client]
 
 
 class MemoryRetryBudgets:

@@ -117,9 +117,7 @@ def test_a_key_that_is_revoked_is_none_at_once() -> None:
         assert client.ask(request).status == 401
         pair.gateway.apply(pair.gateway.call(lambda served: served.listener.snapshot).with_key(issued.entity))
         assert client.ask(request).status == 200
-        pair.gateway.apply(
-            pair.gateway.call(lambda served: served.listener.snapshot).without_key(issued.entity.key_hash)
-        )
+        pair.gateway.apply(pair.gateway.call(lambda served: served.listener.snapshot).with_keys(()))
         assert client.ask(request).status == 401
 
 

@@ -96,11 +96,8 @@ class Command:
         """All that it has printed anywhere."""
         return self.stdout.text + self.stderr.text
 
-    def signal(self, number: signal.Signals) -> None:
-        self._process.send_signal(number)
-
     def terminate(self) -> None:
-        self.signal(signal.SIGTERM)
+        self._process.send_signal(signal.SIGTERM)
 
     def interrupt(self) -> None:
         """What Ctrl-C in a terminal does: the signal goes to the whole group."""
@@ -133,12 +130,14 @@ def environment(data_folder: Path, **variables: str) -> dict[str, str]:
 
 
 @contextmanager
-def running_command(
-    arguments: Sequence[str], data_folder: Path, *, umask: int = -1, **variables: str
-) -> Iterator[Command]:
-    """A Python command with these environment variables until the block ends. `umask` -1 is this process's own."""
-    command = Command(arguments, environment(data_folder, **variables), umask=umask)
+def running_command(arguments: Sequence[str], environment: Mapping[str, str], *, umask: int = -1) -> Iterator[Command]:
+    """A Python command until the block ends. `umask` -1 is this process's own."""
+    command = Command(arguments, environment, umask=umask)
     try:
         yield command
+    except BaseException as error:
+        command.end()
+        error.add_note(f"The process {command.pid} said:\n{command.said}")
+        raise
     finally:
         command.end()

@@ -30,9 +30,9 @@ def upstream() -> Iterator[Upstream]:
         yield upstream
 
 
-@pytest.fixture
-def gateway(folder: Path, upstream: Upstream) -> Iterator[Gateway]:
-    with running_gateway(folder) as gateway:
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iterator[Gateway]:
+    with running_gateway(tmp_path_factory.mktemp("memory") / "data") as gateway:
         gateway.operator.create_public_route("/", upstream.url)
         gateway.operator.all("keys")  # all of the control plane that the test needs has been used once
         yield gateway

@@ -4,11 +4,9 @@ import json
 import re
 from pathlib import Path
 
-import pytest
-
 from tests.kit.upstream import running_upstream
 from tests.process.command import REPOSITORY
-from tests.process.gateway import ENTRIES, Gateway, request, running_gateway
+from tests.process.gateway import Gateway, request, running_gateway
 
 SEED = REPOSITORY / "seed_data" / "data.json"
 PRINTED_KEY = re.compile(r"^API key '(\w+)', shown this once: (mgw_live_\w{36})$", re.MULTILINE)
@@ -18,11 +16,10 @@ def names(gateway: Gateway, kind: str, field: str) -> list[str]:
     return [item[field] for item in gateway.operator.all(kind)]
 
 
-@pytest.mark.parametrize("entry", ENTRIES)
-def test_the_sample_data_is_loaded_once(entry: str, folder: Path) -> None:
+def test_the_sample_data_is_loaded_once(folder: Path) -> None:
     sample = json.loads(SEED.read_text())
     with running_upstream() as upstream:
-        with running_gateway(folder, entry=entry, MICROGATEWAY_SEED=str(SEED)) as gateway:
+        with running_gateway(folder, entry="uvicorn", MICROGATEWAY_SEED=str(SEED)) as gateway:
             assert names(gateway, "services", "name") == [service["name"] for service in sample["services"]]
             assert names(gateway, "routes", "path") == [route["path"] for route in sample["routes"]]
             assert names(gateway, "keys", "name") == [key["name"] for key in sample["keys"]]
@@ -34,7 +31,7 @@ def test_the_sample_data_is_loaded_once(entry: str, folder: Path) -> None:
             gateway.command.terminate()
             gateway.command.wait()
 
-        with running_gateway(folder, entry=entry, MICROGATEWAY_SEED=str(SEED)) as gateway:
+        with running_gateway(folder, MICROGATEWAY_SEED=str(SEED)) as gateway:
             assert PRINTED_KEY.findall(gateway.command.said) == []
             assert len(names(gateway, "routes", "path")) == len(sample["routes"])
             for key in keys.values():

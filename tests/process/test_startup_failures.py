@@ -15,8 +15,6 @@ from tests.process.command import REPOSITORY, RUN, UVICORN, Command, environment
 from tests.process.gateway import ENTRIES, running_gateway
 from tests.process.waiting import until
 
-LONGEST_START = 20.0  # seconds
-
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -122,8 +120,8 @@ def taken_port() -> Iterator[int]:
 
 def the_one_line(arguments: tuple[str, ...], folder: Path, **variables: str) -> str:
     """What the gateway says of why it does not start. uvicorn's own lines of what it is doing are passed over."""
-    with running_command(arguments, folder / "data", **variables) as command:
-        assert command.wait(LONGEST_START) == 1, command.said
+    with running_command(arguments, environment(folder / "data", **variables)) as command:
+        assert command.wait() == 1, command.said
         assert command.stdout.text == ""
         lines = [line for line in command.stderr.lines if arguments == RUN or not line.startswith("INFO: ")]
     assert len(lines) == 1, "\n".join(lines)
@@ -174,7 +172,7 @@ class TestPorts:
     @pytest.mark.parametrize("port", ["70000", "-1", "http"])
     def test_a_wrong_option_is_a_wrong_call(self, port: str, tmp_path: Path) -> None:
         """argparse's own way to say so: its usage, one line, and exit code 2."""
-        with running_command([*RUN, "--port", port], tmp_path / "data") as command:
+        with running_command([*RUN, "--port", port], environment(tmp_path / "data")) as command:
             assert command.wait() == 2
             assert "argument --port: " in command.stderr.lines[-1]
             assert "Traceback" not in command.said
@@ -183,7 +181,7 @@ class TestPorts:
         """By then the gateway is open: it has to be closed again, without a word."""
         with (
             taken_port() as port,
-            running_command([*UVICORN, "--port", str(port)], tmp_path / "data") as command,
+            running_command([*UVICORN, "--port", str(port)], environment(tmp_path / "data")) as command,
         ):
             assert command.wait() != 0
             assert "address already in use" in command.said
@@ -200,7 +198,7 @@ def test_ctrl_c_while_it_starts(tmp_path: Path) -> None:
     with closing(sqlite3.connect(database, isolation_level=None)) as other:
         other.execute("PRAGMA journal_mode = WAL")
         other.execute("BEGIN IMMEDIATE")
-        with running_command(RUN, tmp_path / "data") as command:
+        with running_command(RUN, environment(tmp_path / "data")) as command:
             until(lambda: has_open(command, database), "it gets as far as the database")
             command.interrupt()
             assert command.wait() == 128 + signal.SIGINT

@@ -88,6 +88,7 @@ class TestPipeline:
         with gateway.connect() as client:
             assert client.ask(ask_shop).status == 200
             shop.stop()
+            last_failure = time.monotonic()
             for _ in range(FAILURE_THRESHOLD):
                 last_failure = time.monotonic()
                 assert_problem(client.ask(ask_shop), 502, "upstream_unreachable", "proxy")
@@ -105,7 +106,7 @@ class TestPipeline:
 
 
 class TestInForce:
-    """What the admin call has answered is what the very next request meets, on connections that are open already too."""
+    """What an admin call has answered is what the very next request meets, though its connection was open before."""
 
     def test_keys(self, gateway: Gateway, upstream: Upstream) -> None:
         gateway.operator.create_public_route("/keyed", upstream.url, auth="required")

@@ -20,7 +20,7 @@ PAUSE = 0.001  # seconds between a client's requests: it is the changes that mus
 
 @dataclass(slots=True)
 class Load:
-    """Clients, each asking on one keep-alive connection until it is over. `failures` is what they saw but a good answer."""
+    """Clients that ask, each on one keep-alive connection, until it is over. `failures`: all but good answers."""
 
     gateway: Gateway
     key: str
@@ -66,7 +66,7 @@ def loaded(gateway: Gateway, key: str) -> Iterator[Load]:
 
 
 def change_something(gateway: Gateway, number: int, service_id: str, upstreams: tuple[Upstream, Upstream]) -> None:
-    """The service moves to and fro, so that connections in use lose their pool; between that, everything else changes."""
+    """The service moves to and fro, so connections in use lose their pool; in between, everything else changes."""
     operator = gateway.operator
     match number % 4:
         case 0:

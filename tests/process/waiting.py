@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 PAUSE = 0.02  # seconds between two looks
-PATIENCE = 15.0  # seconds; other tests use this machine too
+PATIENCE = 30.0  # seconds; other tests use this machine too
 
 
 def until(condition: Callable[[], bool], what: str, patience: float = PATIENCE) -> None:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import microgateway
 from microgateway.entities import RouteSpec
-from microgateway.settings import Settings
 
 CORE = Path(microgateway.__file__).parent / "core"
 
@@ -67,7 +66,6 @@ NOT_YET: dict[str, str] = {
     ),
     **dict.fromkeys(("kong-router-header-02", "kong-router-header-04"), "header conditions"),
     **dict.fromkeys(("apisix-rewrite-01", "apisix-rewrite-03", "traefik-replace-02", "envoy-route-07"), "rewriting"),
-    "traefik-fwd-12": "TLS on the proxy port",
     "kong-health-02": "health of single targets",
 }  # fmt: skip
 
@@ -76,6 +74,5 @@ ARRIVED: dict[str, Callable[[], bool]] = {
     "JWT": lambda: any(CORE.glob("*jwt*")),
     "header conditions": lambda: "headers" in RouteSpec.model_fields,
     "rewriting": lambda: any("rewrite" in name for name in RouteSpec.model_fields),
-    "TLS on the proxy port": lambda: any("tls_cert" in name for name in Settings.model_fields),
     "health of single targets": (CORE / "health.py").exists,
 }

@@ -74,6 +74,13 @@ def play_direct_peer(row: Row) -> Verdict:
     return compare(row, {"client_ip": client[0].partition(b": ")[2].decode()})
 
 
+def play_secure_peer(row: Row) -> Verdict:
+    """The port of https, on a listener that has it."""
+    told_of = Peer("192.0.2.1", 443, secure=True, trusted_networks=()).lines_for(None, b"a.example")
+    ports = [line.partition(b": ")[2] for line in told_of.split(b"\r\n") if line.startswith(b"X-Forwarded-Port: ")]
+    return compare(row, {"x-forwarded-port": b", ".join(ports).decode()})
+
+
 def play_hops_of_an_answer(row: Row) -> Verdict:
     with running_pair() as pair, pair.gateway.connect() as client:
         fields = ("Keep-Alive: timeout=5", "Trailer: X-T", "Upgrade: h2c", "Transfer-Encoding: chunked")
@@ -378,6 +385,7 @@ PLAYERS: Players = {
     "kong-fwd-": play_forwarding,
     "apisix-fwd-": play_forwarding,
     "traefik-fwd-": play_forwarding,
+    "traefik-fwd-12": play_secure_peer,
     "traefik-xff-": play_forwarding,
     "tyk-realip-": play_direct_peer,
     "kong-hop-": play_hops_of_an_answer,

@@ -1,0 +1,63 @@
+"""The heads of one client connection: how large they may be, and what of the last one need not be read again."""
+
+from microgateway.core.fields import Field, FieldTable, HeadError
+from microgateway.core.requests import FieldSection, RequestHead, read_request, read_section
+from microgateway.data_plane.options import Options
+
+
+class HeadReader:
+    """Reads a connection's heads within their limits. Remembers its last header section, and lines with credentials."""
+
+    __slots__ = ("_last_section", "_last_text", "_options", "_private", "_table")
+
+    def __init__(self, options: Options, table: FieldTable) -> None:
+        self._options = options
+        self._table = table
+        self._private: dict[bytes, Field] = {}
+        self._last_text = b""
+        self._last_section = FieldSection()
+
+    def read(self, data: bytes, end: int) -> RequestHead:
+        """The head that ends at `end`, its empty line left out. Raises `HeadError` with the status to answer.
+
+        Fields that are the same as in the connection's last request are not read again.
+        """
+        line_end = data.find(b"\r\n")
+        if line_end > self._options.max_request_line:
+            raise _line_too_long(self._options.max_request_line)
+        text = data[line_end:end]
+        if text != self._last_text:
+            self._last_section = self._read_section(text)
+            self._last_text = text
+        return read_request(data[:line_end], self._last_section)
+
+    def check_beginning(self, data: bytes) -> None:
+        """Part of a head. Raises `HeadError` where it can't become one that is read."""
+        options = self._options
+        line_end = data.find(b"\r\n", 2)
+        if (line_end if line_end >= 0 else len(data) - len(b"\r")) > options.max_request_line:
+            raise _line_too_long(options.max_request_line)
+        if line_end >= 0 and len(data) - line_end > options.max_header_bytes + len(b"\r\n\r"):
+            raise _head_too_large(options.max_header_bytes)
+        if data.count(b"\n") != data.count(b"\r\n") or data[0] < 0x0A or 0x0E <= data[0] <= 0x20 or data[0] >= 0x7F:
+            raise HeadError("This is not HTTP/1.1: a line ends in something else than CR LF.")
+
+    def _read_section(self, text: bytes) -> FieldSection:
+        self._last_text = b""  # what follows may raise, and then there is no last section
+        options = self._options
+        if len(text) > options.max_header_bytes:
+            raise _head_too_large(options.max_header_bytes)
+        lines = text.split(b"\r\n")
+        del lines[0]  # the request line's end
+        if len(lines) > options.max_header_fields:
+            detail = f"There are more than {options.max_header_fields} header fields."
+            raise HeadError(detail, code="header_fields_too_many", status=431)
+        return read_section(lines, self._table, self._private)
+
+
+def _line_too_long(limit: int) -> HeadError:
+    return HeadError(f"The request line is longer than {limit} bytes.", code="request_line_too_long", status=414)
+
+
+def _head_too_large(limit: int) -> HeadError:
+    return HeadError(f"The header section is longer than {limit} bytes.", code="header_section_too_large", status=431)

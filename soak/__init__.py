@@ -1,0 +1,1 @@
+"""Long-running proofs of the proxy port, against a gateway that runs as a process: docs/soak.md."""
