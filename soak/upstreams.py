@@ -22,7 +22,7 @@ CLIENTS = 64
 GOOD = ("now", "chunked", "untilclose", "wait-20", "trickle-50", "hangup-0", "hangup-5")
 GOOD_SHARE = 0.6
 METHODS = ("GET", "GET", "GET", "POST", "HEAD")
-READ_TIMEOUT = 0.5  # seconds: how long a silent upstream holds a client
+READ_TIMEOUT = 1.5  # seconds: how long a silent upstream holds a client
 PROBLEMS = (502, 504)
 
 
@@ -62,9 +62,9 @@ class Reader:
         except (GoneError, BrokenError, TimeoutError) as error:
             seen.failed.append(f"{method} {way}: {error!r}")
             return
-        self._judge(way, method, request_id, answer)
+        self.judge(way, method, request_id, answer)
 
-    def _judge(self, way: str, method: str, request_id: str, answer: Answer) -> None:
+    def judge(self, way: str, method: str, request_id: str, answer: Answer) -> None:
         seen, told = self._seen, f"{method} {way}/{request_id}: {describe(answer)}"
         if not _is_own(answer, request_id):
             seen.foreign.append(told)

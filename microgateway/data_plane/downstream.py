@@ -167,15 +167,9 @@ class Downstream(asyncio.Protocol):
     def _read_requests(self) -> None:
         """As many requests as have come whole, up to one whose answer takes its time, or that the client doesn't read.
 
-        An answer may be there at once; then this loop goes on by itself, and is not begun a second time within itself.
+        An answer may be there at once; then this loop goes on by itself, and `_go_on` does not begin it a second time.
         """
-        if self._in_loop:
-            return
         self._in_loop = True
-        self._read_while_answered()
-        self._in_loop = False
-
-    def _read_while_answered(self) -> None:
         while self._phase is _HEAD and self._pending and self.writable:
             data = self._pending
             if data[:2] == b"\r\n":  # RFC 9112, 2.2: an empty line before a request is skipped
@@ -184,12 +178,13 @@ class Downstream(asyncio.Protocol):
             end = data.find(b"\r\n\r\n")
             if end < 0:
                 self._wait_for_head(data)
-                return
+                break
             self._pending = b""
             try:
                 self._begin(self._heads.read(data, end), data, end + 4)
             except HeadError as error:
                 self._refuse(bad_head(error), data)
+        self._in_loop = False
 
     def _wait_for_head(self, data: bytes) -> None:
         """Part of a head, whose time runs from its first byte."""
@@ -387,7 +382,8 @@ class Downstream(asyncio.Protocol):
         if self._paused:
             self._paused = False
             self._transport.resume_reading()
-        self._read_requests()
+        if not self._in_loop:
+            self._read_requests()
 
     # -- the end -------------------------------------------------------------------------------------------------------
 

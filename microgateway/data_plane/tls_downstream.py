@@ -13,10 +13,9 @@ class TlsDownstream(Downstream):
         return False
 
     def _linger(self, now: float) -> None:
-        """The answer says that the connection closes, but its end can't be shown without closing it, and that would
+        """Reads on and drops what comes, until the client has hung up or the time is over.
 
-        reset it while the client still sends: so it stays open, and what comes is dropped, until the client has hung
-        up or the time is over.
+        Closing instead would wait for the client's closure alert for as long as a slow reader may take for an answer.
         """
         self._phase = Phase.LINGER
         self._pending = b""
