@@ -181,7 +181,7 @@ class ServiceSpec(_Spec):
     connect_timeout_seconds: Timeout | None = None
     read_timeout_seconds: Timeout | None = Field(None, description="Seconds between two reads of the answer.")
     circuit_breaker: CircuitSpec = CircuitSpec()
-    tls: TlsSpec = Field(TlsSpec(), exclude_if=lambda tls: tls == TlsSpec())
+    tls: TlsSpec = TlsSpec()
 
     @field_validator("tls", mode="after")
     @classmethod

@@ -56,48 +56,28 @@ class Exchange:
     or tried upstream.
     """
 
-    __slots__ = (
-        "answered",
-        "attempts",
-        "bytes_in",
-        "bytes_out",
-        "client_ip",
-        "code",
-        "ended",
-        "failed_attempts",
-        "judgement",
-        "method",
-        "path",
-        "request_id",
-        "stage",
-        "started",
-        "status",
-        "timestamp",
-        "traceparent",
-        "upstream",
-        "upstream_status",
-    )
+    # Defaults on the class, and no slots: a request sets what it has, which is quicker than setting all there is
+    request_id = b""
+    traceparent = b""
+    judgement: "Judgement | None" = None
+    answered = 0.0
+    ended = 0.0
+    status = 0
+    upstream = ""
+    upstream_status = 0
+    attempts = 0
+    bytes_in = 0
+    bytes_out = 0
+    stage = ""
+    code = ""
+    failed_attempts: list[tuple[str, str]] | None = None
 
     def __init__(self, method: bytes, path: bytes, client_ip: str, started: float, timestamp: float) -> None:
         self.method = method
         self.path = path
         self.client_ip = client_ip
-        self.request_id = b""
-        self.traceparent = b""
         self.started = started
         self.timestamp = timestamp
-        self.answered = 0.0
-        self.ended = 0.0
-        self.status = 0
-        self.upstream = ""
-        self.upstream_status = 0
-        self.attempts = 0
-        self.bytes_in = 0
-        self.bytes_out = 0
-        self.failed_attempts: list[tuple[str, str]] | None = None
-        self.code = ""
-        self.stage = ""
-        self.judgement: Judgement | None = None
 
     @property
     def principal(self) -> Principal | None:

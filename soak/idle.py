@@ -35,9 +35,12 @@ async def idle(setting: Setting, report: Report, limits: Limits | None = None) -
                 steady_client(gateway.port, f"normal{number}", "/load/now", tally, interval=NORMAL_INTERVAL)
                 for number in range(NORMAL_CLIENTS)
             ]
+            waited = gateway.process.waited_for_core()
             async with going_on(normal):
                 await asyncio.sleep(setting.seconds)
+            waited = gateway.process.waited_for_core() - waited
         _judge_normal(report, tally)
+        report.note(f"meanwhile the gateway waited {waited:.2f} s for its core, which others used too")
         crowd.heads.tell(report, "slow heads")
         crowd.bodies.tell(report, "bodies that stop")
         crowd.idle.tell(report, "idle connections")

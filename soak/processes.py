@@ -52,6 +52,10 @@ class Process:
         match = re.search(r"^VmRSS:\s+(\d+) kB$", Path(f"/proc/{self.pid}/status").read_text(), re.MULTILINE)
         return int(match[1]) * 1_024 if match else 0
 
+    def waited_for_core(self) -> float:
+        """Seconds that it could have run in but others did: what a busy machine takes from it (proc(5), schedstat)."""
+        return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[1]) / 1e9
+
     def descriptors(self) -> int:
         return len(os.listdir(f"/proc/{self.pid}/fd"))  # noqa: PTH208  Path objects for 2 500 names are of no use
 

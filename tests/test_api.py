@@ -39,6 +39,13 @@ class TestServices:
             "connect_timeout_seconds": None,
             "read_timeout_seconds": None,
             "circuit_breaker": {"failure_threshold": None, "recovery_timeout": None, "half_open_max_calls": None},
+            "tls": {
+                "verify": True,
+                "ca_file": None,
+                "client_cert_file": None,
+                "client_key_file": None,
+                "server_name": None,
+            },
             "health": "unknown",
             "circuit": "closed",
             "total_requests": 0,

@@ -222,7 +222,11 @@ class Forwarding:
             downstream.write(head)
             downstream.write(body)
         self._exchange.bytes_out = size
-        self._settle_by_status(answer.status, now)
+        permit = self._permit
+        if answer.status >= 500 or (permit is not None and permit.circuit.failures):
+            self._settle_by_status(answer.status, now)
+        else:
+            self._permit = None  # a success tells a circuit without failures nothing: nearly every answer
         self._upstream = None
         if not downstream.writable:
             connection.transport.resume_reading()  # it was paused for this client; the next one may be quick

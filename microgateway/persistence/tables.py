@@ -67,6 +67,7 @@ services = Table(
     Column("connect_timeout_seconds", Double),
     Column("read_timeout_seconds", Double),
     Column("circuit_breaker", JSON, nullable=False),
+    Column("tls", JSON, nullable=False, server_default="{}"),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
 )

@@ -265,6 +265,15 @@ class TestFiles:
         told = await control.post("/api/services", body, status=422)
         assert [error["field"] for error in told["errors"]] == [field]
 
+    async def test_what_is_saved_comes_back(self, authority: Authority, control: Control) -> None:
+        tls = {"ca_file": str(authority.file), "server_name": "inner.example"}
+        kept = await control.service("shop", base_url="https://shop.example", tls=tls)
+        path = f"/api/services/{kept['id']}"
+        assert kept["tls"] == tls | {"verify": True, "client_cert_file": None, "client_key_file": None}
+        assert (await control.get(path))["tls"] == kept["tls"]
+        assert (await control.patch(path, {"tls": None}))["tls"]["ca_file"] is None
+        assert (await control.get(path))["tls"]["ca_file"] is None
+
     def test_what_is_kept_stays_readable_though_its_file_has_gone(self, authority: Authority) -> None:
         kept = service("https://shop.example", tls={"ca_file": str(authority.file)})
         authority.file.unlink()
