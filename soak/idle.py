@@ -4,6 +4,7 @@ Each slow writer is replaced as soon as it is cut off, so that there are always 
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -11,6 +12,7 @@ from soak.clients import Tally, going_on, steady_client
 from soak.crowd import BATCH, Crowd, Limits
 from soak.facts import Report
 from soak.gateway import Footprint, Gateway, Upstream, running_gateway, running_upstream
+from soak.processes import waited_for_core
 from soak.rest import judge_rest, until_at_rest
 from soak.setting import BLOCK_SLACK, MEMORY_SLACK, WITH_SHORT_IDLE, Setting
 
@@ -35,12 +37,15 @@ async def idle(setting: Setting, report: Report, limits: Limits | None = None) -
                 steady_client(gateway.port, f"normal{number}", "/load/now", tally, interval=NORMAL_INTERVAL)
                 for number in range(NORMAL_CLIENTS)
             ]
-            waited = gateway.process.waited_for_core()
+            pids = (gateway.process.pid, os.getpid())
+            began = [waited_for_core(pid) for pid in pids]
             async with going_on(normal):
                 await asyncio.sleep(setting.seconds)
-            waited = gateway.process.waited_for_core() - waited
+            waited = [waited_for_core(pid) - before for pid, before in zip(pids, began, strict=True)]
         _judge_normal(report, tally)
-        report.note(f"meanwhile the gateway waited {waited:.2f} s for its core, which others used too")
+        report.note(
+            f"others had the core while the gateway ({waited[0]:.2f} s) or the clients ({waited[1]:.2f} s) wanted it"
+        )
         crowd.heads.tell(report, "slow heads")
         crowd.bodies.tell(report, "bodies that stop")
         crowd.idle.tell(report, "idle connections")

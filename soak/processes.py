@@ -52,10 +52,6 @@ class Process:
         match = re.search(r"^VmRSS:\s+(\d+) kB$", Path(f"/proc/{self.pid}/status").read_text(), re.MULTILINE)
         return int(match[1]) * 1_024 if match else 0
 
-    def waited_for_core(self) -> float:
-        """Seconds that it could have run in but others did: what a busy machine takes from it (proc(5), schedstat)."""
-        return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[1]) / 1e9
-
     def descriptors(self) -> int:
         return len(os.listdir(f"/proc/{self.pid}/fd"))  # noqa: PTH208  Path objects for 2 500 names are of no use
 
@@ -65,6 +61,11 @@ class Process:
         if self.handle.poll() is not None:
             raise SoakError(f"{self.name} has ended with {self.handle.returncode}:\n{self.said[-2_000:]}")
         return False
+
+
+def waited_for_core(pid: int) -> float:
+    """Seconds that a process could have run in, but others did (the kernel's schedstat): what a busy machine takes."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
 
 
 async def until(condition: Callable[[], bool], what: str, patience: float = PATIENCE) -> None:

@@ -57,6 +57,7 @@ class Upstream:
         self.counts = Counts()
         self._good: dict[str, Callable[[Stream, Asked], Awaitable[None]]] = {
             "now": self._now,
+            "named": self._named,
             "fail": self._fail,
             "wait": self._wait,
             "trickle": self._trickle,
@@ -98,8 +99,12 @@ class Upstream:
 
     async def _now(self, stream: Stream, asked: Asked, status: str = "200 OK") -> None:
         body = marks.body(asked.request_id)
-        head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nX-Answer-To: {asked.request_id}\r\n\r\n".encode()
+        head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
         await stream.send(head if asked.method == b"HEAD" else head + body)
+
+    async def _named(self, stream: Stream, asked: Asked) -> None:
+        """A head that is another one each time."""
+        await self._now(stream, asked, f"200 OK\r\nX-Answer-To: {asked.request_id}")
 
     async def _fail(self, stream: Stream, asked: Asked) -> None:
         await self._now(stream, asked, "500 Internal Server Error")

@@ -19,7 +19,7 @@ from soak.setting import WITH_SHORT_IDLE, Setting
 from soak.stream import GoneError
 
 CLIENTS = 64
-GOOD = ("now", "chunked", "untilclose", "wait-20", "trickle-50", "hangup-0", "hangup-5")
+GOOD = ("now", "named", "chunked", "untilclose", "wait-20", "trickle-50", "hangup-0", "hangup-5")
 GOOD_SHARE = 0.6
 METHODS = ("GET", "GET", "GET", "POST", "HEAD")
 READ_TIMEOUT = 1.5  # seconds: how long a silent upstream holds a client

@@ -7,6 +7,7 @@ later finds `ended` set.
 """
 
 import asyncio
+from collections.abc import Sequence
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -47,29 +48,20 @@ class Forwarding:
     `active_at`: when either side last moved, in monotonic seconds; the sweep compares it with the limits.
     """
 
-    __slots__ = (
-        "_answer_is_chunked",
-        "_body",
-        "_client_keeps_alive",
-        "_destination",
-        "_downstream",
-        "_exchange",
-        "_judgement",
-        "_permit",
-        "_plane",
-        "_pool",
-        "_replayable",
-        "_request_done",
-        "_target",
-        "_tried",
-        "_tunnel",
-        "_upstream",
-        "_was_stale",
-        "active_at",
-        "answer_begun",
-        "ended",
-        "head",
-    )
+    # Defaults on the class, and no slots: a request sets what it has, which is quicker than setting all there is
+    _upstream: "UpstreamConnection | None" = None
+    _pool: Pool | None = None
+    _target: Target
+    _body: Sequence[Piece] = ()  # what has come of the body and may have to be sent (again)
+    _request_done = True
+    _replayable = True
+    _answer_is_chunked = False
+    _client_keeps_alive = False
+    _tried: tuple[Target, ...] = ()
+    _tunnel: Tunnel | None = None
+    _was_stale = False  # if so, the next attempt is on a fresh connection
+    answer_begun = False
+    ended = False
 
     def __init__(
         self,
@@ -88,18 +80,7 @@ class Forwarding:
         self._destination = destination
         self._permit: Permit | None = permit
         self._exchange = exchange
-        self._upstream: UpstreamConnection | None = None
-        self._pool: Pool | None = None
-        self._body: list[Piece] = []  # what has come of the body and may have to be sent (again)
         self._request_done = True
-        self._replayable = True
-        self._answer_is_chunked = False
-        self._client_keeps_alive = False
-        self._tried: tuple[Target, ...] = ()
-        self._tunnel: Tunnel | None = None
-        self._was_stale = False  # if so, the next attempt is on a fresh connection
-        self.answer_begun = False
-        self.ended = False
         self.active_at = exchange.started
 
     # -- towards the upstream ------------------------------------------------------------------------------------------
@@ -119,7 +100,7 @@ class Forwarding:
         self.active_at = self._plane.now()
         self._exchange.bytes_in += sum(map(len, pieces))
         if self._upstream is None:
-            self._body += pieces
+            self._body = [*self._body, *pieces]
             self._downstream.pause_reading()
             return
         self._replayable = False
@@ -169,7 +150,7 @@ class Forwarding:
         data = upstream_head(head, self._destination, target, self._downstream.peer, exchange)
         connection.begin(self, data)
         if head.section.body != NO_BODY:
-            body, self._body = self._body, self._body if self._replayable else []
+            body, self._body = list(self._body), self._body if self._replayable else ()
             self._write_body(connection, body, done=self._request_done)
 
     def _write_body(self, connection: "UpstreamConnection", pieces: list[Piece], *, done: bool) -> None:
@@ -457,8 +438,7 @@ class Forwarding:
         self.ended = True
         if self._upstream is not None or self._pool is not None:
             self._let_go()
-        if self._body:
-            self._body = []
+        self._body = ()
         self._downstream.exchange_ended(
             self._exchange, now, keep_alive=self._client_keeps_alive, request_done=self._request_done
         )
