@@ -55,8 +55,7 @@ class Recorder:
         if not self._pending:
             return
         batch, self._pending = self._pending, []
-        for exchange in batch:
-            self._count(exchange)
+        self._count(batch)
         for sink in self._sinks:
             sink(batch)
 
@@ -64,25 +63,38 @@ class Recorder:
         self.flush()
         self.start()
 
-    def _count(self, exchange: Exchange) -> None:
-        judgement = exchange.judgement
-        if judgement is None:
-            return
-        principal, destination = judgement.principal, judgement.destination
-        if principal is not None:
-            keys = self.usage.keys
-            key = keys.get(principal.id)
-            if key is None:
-                key = keys[principal.id] = KeyUsage()
-            key.total_requests += 1
-            key.last_used_at = exchange.timestamp
-            if exchange.status == 429 and exchange.stage == "rate_limit":
-                key.rejected_requests += 1
-        if destination is not None and exchange.attempts:
-            services = self.usage.services
-            service = services.get(destination.upstream.id)
-            if service is None:
-                service = services[destination.upstream.id] = ServiceUsage()
-            service.total_requests += 1
-            if exchange.upstream_status >= 500 or exchange.code in CODES_OF_THE_SERVICE:
-                service.total_errors += 1
+    def _count(self, batch: Sequence[Exchange]) -> None:
+        """Neighbours in a batch are often of one key and one service, so the last one's counters are kept at hand."""
+        principal, key = None, KeyUsage()
+        upstream, service = None, ServiceUsage()
+        for exchange in batch:
+            judgement = exchange.judgement
+            if judgement is None:
+                continue
+            if judgement.principal is not None:
+                if judgement.principal is not principal:
+                    principal = judgement.principal
+                    key = self._key_usage(principal.id)
+                key.total_requests += 1
+                key.last_used_at = exchange.timestamp
+                if exchange.status == 429 and exchange.stage == "rate_limit":
+                    key.rejected_requests += 1
+            if judgement.destination is not None and exchange.attempts:
+                if judgement.destination.upstream is not upstream:
+                    upstream = judgement.destination.upstream
+                    service = self._service_usage(upstream.id)
+                service.total_requests += 1
+                if exchange.upstream_status >= 500 or exchange.code in CODES_OF_THE_SERVICE:
+                    service.total_errors += 1
+
+    def _key_usage(self, key_id: str) -> KeyUsage:
+        usage = self.usage.keys.get(key_id)
+        if usage is None:
+            usage = self.usage.keys[key_id] = KeyUsage()
+        return usage
+
+    def _service_usage(self, service_id: str) -> ServiceUsage:
+        usage = self.usage.services.get(service_id)
+        if usage is None:
+            usage = self.usage.services[service_id] = ServiceUsage()
+        return usage
