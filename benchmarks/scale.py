@@ -29,7 +29,7 @@ from benchmarks.upstream import small_answers
 from benchmarks.workload import HEADERS, KEY_HEADER, Cores
 
 SMALL = Size(routes=10, keys=10)
-CALLS = 100  # different requests in the load's rotation, the same number for both sizes
+CALLS = 10  # different requests in the load's rotation, the same number for both sizes
 LARGEST_RATIO = 1.10
 LONGEST_START_SECONDS = 10.0
 MEGABYTE = 1_000_000
@@ -124,7 +124,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--routes", type=int, default=10_000, help="routes of the large gateway (default 10000)")
     parser.add_argument("--keys", type=int, default=100_000, help="keys of the large gateway (default 100000)")
     parser.add_argument(
-        "--calls", type=int, default=CALLS, help="different requests, spread over routes and keys (default 100)"
+        "--calls", type=int, default=CALLS, help="different requests, spread over routes and keys (default 10)"
     )
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each, taken in turn (default 5)")
     parser.add_argument("--seconds", type=int, default=3, help="length of a round (default 3)")

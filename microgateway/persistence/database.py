@@ -4,7 +4,9 @@ A `Database` is made without any I/O, so that what needs one can be put together
 connects and migrates. Every error here becomes one line that names DATABASE_URL and never shows its password.
 """
 
+import asyncio
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -31,6 +33,7 @@ from microgateway.persistence.migration import NewerDatabaseError, upgrade
 
 SQLITE_FILE = "microgateway.db"
 BUSY_TIMEOUT = 5_000  # milliseconds that SQLite waits for another process's write
+WAL_RETRY_INTERVAL = 0.01  # seconds
 POSTGRES_TIMEOUTS = {"timeout": 10.0, "command_timeout": 60.0}  # seconds, to connect and for each statement
 WRITES = "writes"  # an execution option: this transaction is going to write
 
@@ -68,7 +71,7 @@ class Database:
         """Connects, and brings the tables to this version. Raises `StartupError`, with nothing left open."""
         try:
             with _startup_errors(self._url):
-                _try_sqlite(self._url)
+                await asyncio.to_thread(_prepare_sqlite, self._url)
                 async with self.writing.begin() as connection:
                     await connection.run_sync(upgrade)
         except BaseException:
@@ -134,11 +137,28 @@ def _create_engine(url: URL) -> AsyncEngine:
     return engine
 
 
-def _try_sqlite(url: URL) -> None:
-    """Opens the file once without the async driver, whose thread outlives a failure and then prints its own errors."""
+def _prepare_sqlite(url: URL) -> None:
+    """Opens the file once without the async driver, whose thread outlives a failure and then prints its own errors.
+
+    The file is put into WAL mode here, where that can be tried again; a connection that finds it so only reads.
+    """
     if url.get_backend_name() == "sqlite" and url.database and not url.query:
         with closing(sqlite3.connect(url.database)) as connection:
             connection.execute("PRAGMA schema_version")
+            _switch_to_wal(connection)
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    """Waits for another gateway that starts on the same file: to this change SQLite's own busy timeout does not apply."""
+    give_up_at = time.monotonic() + BUSY_TIMEOUT / 1_000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() >= give_up_at:
+                raise
+        time.sleep(WAL_RETRY_INTERVAL)
 
 
 def _set_up_sqlite(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:

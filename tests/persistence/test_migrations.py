@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +45,26 @@ async def test_the_way_back_leaves_nothing(database: Database) -> None:
     await database.open()
 
 
-async def test_two_gateways_that_start_at_once(database_url: str, tmp_path: Path) -> None:
-    both = [Database(locate_database(database_url, tmp_path)) for _ in range(2)]
-    await asyncio.gather(*(database.open() for database in both))
-    for database in both:
+async def test_gateways_that_start_at_once(database_url: str, tmp_path: Path) -> None:
+    every = [Database(locate_database(database_url, tmp_path)) for _ in range(8)]
+    await asyncio.gather(*(database.open() for database in every))
+    for database in every:
         assert await Repository(database).is_empty()
         await database.close()
+
+
+async def test_a_start_waits_for_who_holds_the_file(tmp_path: Path) -> None:
+    """As another gateway does for a moment while it switches the file to WAL mode."""
+    with closing(sqlite3.connect(tmp_path / "a.db", isolation_level=None)) as holder:
+        holder.execute("CREATE TABLE a (b)")
+        holder.execute("BEGIN IMMEDIATE")
+        database = Database(locate_database(f"sqlite:///{tmp_path}/a.db", tmp_path))
+        opening = asyncio.ensure_future(database.open())
+        done, _ = await asyncio.wait([opening], timeout=0.3)
+        assert not done
+        holder.execute("COMMIT")
+        await opening
+    await database.close()
 
 
 async def test_a_database_of_a_newer_version_is_left_alone(
