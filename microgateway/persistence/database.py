@@ -149,7 +149,7 @@ def _prepare_sqlite(url: URL) -> None:
 
 
 def _switch_to_wal(connection: sqlite3.Connection) -> None:
-    """Waits for another gateway that starts on the same file: to this change SQLite's own busy timeout does not apply."""
+    """Waits for another gateway that starts on the same file: SQLite's busy timeout does not apply to this change."""
     give_up_at = time.monotonic() + BUSY_TIMEOUT / 1_000
     while True:
         try:
