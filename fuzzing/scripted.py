@@ -75,7 +75,7 @@ class ScriptedUpstream:
             connection.send(h11.EndOfMessage())
             connection.start_next_cycle()
             pieces = self.answer(self.requests[-1])
-            if b" 101" in b"".join(pieces):
+            if b"HTTP/1.1 101" in b"".join(pieces):
                 self._tunnels.add(wire)  # what comes from now on need not be HTTP
             for piece in pieces:
                 wire.send(piece)
