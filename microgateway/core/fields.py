@@ -6,7 +6,7 @@ table rests on the same fact). What is remembered is bounded. A line that carrie
 connection only, and goes with it; one that differs every time is not remembered at all.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypeVar
@@ -128,6 +128,16 @@ def is_token(text: bytes) -> bool:
 def members(value: bytes) -> list[bytes]:
     """The members of a comma-separated list, in lower case; empty ones are left out (RFC 9110, 5.6.1)."""
     return [member for part in value.split(b",") if (member := part.strip(WHITESPACE).lower())]
+
+
+def values_by_name(lines: Iterable[bytes]) -> dict[bytes, bytes]:
+    """What these lines say, by lower-case name. Several lines of one name are one value (RFC 9110, 5.3)."""
+    values: dict[bytes, bytes] = {}
+    for line in lines:
+        name, _, value = line.partition(b":")
+        name, value = name.lower(), value.strip(WHITESPACE)
+        values[name] = b"%b, %b" % (values[name], value) if name in values else value
+    return values
 
 
 def content_length(value: bytes, longest: int = 19) -> int:

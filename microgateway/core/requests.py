@@ -10,7 +10,17 @@ import re
 from ipaddress import AddressValueError, IPv6Address
 from typing import Any
 
-from microgateway.core.fields import Field, FieldTable, HeadError, Memory, content_length, is_token, members
+from microgateway.core.fields import (
+    Action,
+    Field,
+    FieldTable,
+    HeadError,
+    Memory,
+    content_length,
+    is_token,
+    members,
+    values_by_name,
+)
 from microgateway.core.paths import PathError, is_plain, normalise
 
 WEBSOCKET = b"websocket"
@@ -43,7 +53,8 @@ class FieldSection:
     `passed_on` are the end-to-end lines for the upstream, each with its line end. `host` is lower case, without port;
     `authority` is Host as it came. `body` is the length in bytes, NO_BODY or CHUNKED. `forwarding` are the fields in
     which proxies speak of the client, to be believed or not. `api_key` and `authorization` are credentials.
-    `has_extras`: there are lines that are passed on only sometimes, or changed.
+    `has_extras`: there are lines that are passed on only sometimes, or changed. `values` are the values of `fields` by
+    lower-case name, made when the first of them is asked for: `header` is the way to ask.
     """
 
     __slots__ = (
@@ -67,10 +78,12 @@ class FieldSection:
         "traceparent",
         "transfer_encoding",
         "upgrade",
+        "values",
     )
 
     def __init__(self) -> None:
         self.fields: list[bytes] = []
+        self.values: dict[bytes, bytes] | None = None
         self.passed_on = b""
         self.has_extras = False
         self.max_forwards: int | None = None
@@ -92,6 +105,17 @@ class FieldSection:
         self.recognised: Any = None
         self.recognised_by: object = None
 
+    def header(self, name: bytes) -> bytes | None:
+        """The value of the end-to-end field with this lower-case name, or None.
+
+        Several lines are one value, with commas (RFC 9110, 5.3). What the gateway reads itself, as framing, credentials
+        and forwarding fields, is not found here; `WITHHELD_FIELDS` lists these names. Requests of one connection that
+        send the same fields share the answer.
+        """
+        if self.values is None:
+            self.values = values_by_name(self.fields)
+        return self.values.get(name)
+
 
 class RequestHead:
     """What a request says before its body. `path` is normalised; `query` has its question mark, or is empty.
@@ -107,6 +131,10 @@ class RequestHead:
         section = self.section
         is_get = self.method == b"GET" and self.minor_version == 1
         return section.upgrade == WEBSOCKET and is_get and section.body == NO_BODY
+
+    def header(self, name: bytes) -> bytes | None:
+        """The value of an end-to-end field, as `FieldSection.header` has it."""
+        return self.section.header(name)
 
     def __init__(self, method: bytes, section: FieldSection) -> None:
         self.method = method
@@ -362,7 +390,17 @@ def _look_alikes(name: bytes) -> list[bytes]:
 
 def request_fields(api_key_field: bytes = b"x-api-key") -> FieldTable:
     """A fresh table for requests, where `api_key_field` (lower case) carries the API key."""
-    actions = {
+    actions = _actions(api_key_field)
+    look_alikes = {name for name, action in actions.items() if b"_" in name and action is _dropped}
+    memory = dict.fromkeys((api_key_field, b"authorization", b"cookie", b"proxy-authorization"), Memory.PRIVATE)
+    memory.update(dict.fromkeys(look_alikes, Memory.NONE))  # one of them looks like a credential, too
+    memory.update(dict.fromkeys((b"traceparent", b"x-request-id", b"if-none-match", b"date"), Memory.NONE))
+    return FieldTable(actions, memory)
+
+
+def _actions(api_key_field: bytes) -> dict[bytes, Action]:
+    """The meaning of the names that have one."""
+    actions: dict[bytes, Action] = {
         b"host": _host,
         b"content-length": _content_length,
         b"transfer-encoding": _transfer_encoding,
@@ -381,7 +419,7 @@ def request_fields(api_key_field: bytes = b"x-api-key") -> FieldTable:
     actions.update(dict.fromkeys(_HOP_BY_HOP, _dropped))
     actions.update(dict.fromkeys(_OTHER_FORWARDING_FIELDS, _dropped))
     actions.update(dict.fromkeys(FORWARDING_FIELDS, _about_the_client))
-    memory = dict.fromkeys((api_key_field, b"authorization", b"cookie", b"proxy-authorization"), Memory.PRIVATE)
-    memory.update(dict.fromkeys(look_alikes, Memory.NONE))  # one of them looks like a credential, too
-    memory.update(dict.fromkeys((b"traceparent", b"x-request-id", b"if-none-match", b"date"), Memory.NONE))
-    return FieldTable(actions, memory)
+    return actions
+
+
+WITHHELD_FIELDS = frozenset(_actions(b"x-api-key"))  # what `FieldSection.header` does not find

@@ -10,6 +10,7 @@ from microgateway.core.paths import normalise
 from microgateway.core.requests import (
     CHUNKED,
     NO_BODY,
+    WITHHELD_FIELDS,
     FieldSection,
     RequestHead,
     parse_authority,
@@ -330,6 +331,25 @@ def test_connection_cannot_take_off_what_is_not_the_clients_to_take_off() -> Non
     assert (read.host, read.body, read.api_key, read.request_id) == (b"a.example", 5, b"k", b"r")
     assert [field.value for field in read.authorization or ()] == [b"t"]
     assert [field.value for field in read.forwarding or ()] == [b"f"]
+
+
+def test_a_field_is_found_by_its_name() -> None:
+    asked = head(b"GET / HTTP/1.1", b"Host: a", b"X-Tenant:  red ", b"x-tenant: blue", b"X-Empty:", b"Accept: a, b")
+    assert asked.header(b"x-tenant") == b"red, blue"
+    assert asked.header(b"accept") == b"a, b"
+    assert asked.header(b"x-empty") == b""
+    assert asked.header(b"x-other") is None
+
+
+@pytest.mark.parametrize("name", sorted(WITHHELD_FIELDS - {b"content-length", b"transfer-encoding", b"expect"}))
+def test_what_the_gateway_reads_itself_is_not_found_by_name(name: bytes) -> None:
+    values = {b"host": b"a", b"upgrade": b"websocket", b"connection": b"close"}
+    lines = {b"host": b"Host: a", name: b"%b: %b" % (name, values.get(name, b"1"))}
+    assert head(b"GET / HTTP/1.1", *lines.values()).header(name) is None
+
+
+def test_what_connection_names_is_not_found_either() -> None:
+    assert head(b"GET / HTTP/1.1", b"Host: a", b"Connection: X-Tenant", b"X-Tenant: red").header(b"x-tenant") is None
 
 
 def test_credentials_are_counted() -> None:
