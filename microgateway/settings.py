@@ -32,6 +32,9 @@ class Settings(BaseSettings):
     database_url: str | None = Field(None, alias="DATABASE_URL", repr=False)
     redis_url: str | None = Field(None, alias="REDIS_URL", repr=False)
     jwt_secret: str | None = Field(None, alias="JWT_SECRET", repr=False)
+    api_key_header: Annotated[str, Field(min_length=1, max_length=64)] = Field(
+        "X-API-Key", alias="MICROGATEWAY_API_KEY_HEADER"
+    )
     jwt_expiry_minutes: Annotated[int, Field(ge=1, le=525_600)] = Field(60, alias="JWT_EXPIRY_MINUTES")
 
     client_header_timeout: Seconds = Field(10.0, alias="MICROGATEWAY_CLIENT_HEADER_TIMEOUT")

@@ -11,7 +11,7 @@ from microgateway.data_plane.pipeline import State
 from microgateway.entities import ApiKey, Route, Service
 from microgateway.observability.recorder import Recorder
 from microgateway.observability.usage import Usage
-from microgateway.process.composition import circuit_defaults, proxy_options
+from microgateway.process.composition import authentication, circuit_defaults, proxy_options
 from microgateway.settings import Settings
 from microgateway.snapshot import Snapshot
 from microgateway.state.memory import MemoryCircuits, MemoryLimiter
@@ -75,7 +75,7 @@ async def serve(
     listener = Listener(
         options=proxy_options(settings),
         snapshot=snapshot,
-        state=State(limiter, circuits),
+        state=State(limiter, circuits, authentication(settings)),
         recorder=recorder,
         now=clock.now,
         wall=clock.wall,

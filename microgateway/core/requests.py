@@ -59,6 +59,7 @@ class FieldSection:
 
     __slots__ = (
         "api_key",
+        "api_key_line",
         "api_key_lines",
         "authority",
         "authorization",
@@ -96,6 +97,7 @@ class FieldSection:
         self.upgrade: bytes | None = None
         self.expects_continue = False
         self.api_key: bytes | None = None
+        self.api_key_line: bytes | None = None
         self.api_key_lines = 0
         self.authorization: list[Field] | None = None
         self.forwarding: list[Field] | None = None
@@ -329,7 +331,7 @@ def _max_forwards(section: FieldSection, field: Field) -> None:
 
 
 def _api_key(section: FieldSection, field: Field) -> None:
-    section.api_key = field.value
+    section.api_key, section.api_key_line = field.value, field.line
     section.api_key_lines += 1
 
 
@@ -422,4 +424,6 @@ def _actions(api_key_field: bytes) -> dict[bytes, Action]:
     return actions
 
 
+RESERVED_FIELDS = frozenset(name for name, action in _actions(b"").items() if name) | {b"cookie", b"via"}
+"""Names that mean something of their own, so that none of them can carry the API key."""
 WITHHELD_FIELDS = frozenset(_actions(b"x-api-key"))  # what `FieldSection.header` does not find

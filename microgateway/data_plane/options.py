@@ -9,7 +9,8 @@ from pathlib import Path
 class Options:
     """Durations are seconds, sizes are bytes. `max_body_bytes` 0: no limit.
 
-    `tls_cert` none: clients speak without TLS. `tls_key` none, or a None in it: the key is in the certificate's file.
+    `api_key_header` is the name of a header field. `tls_cert` none: clients speak without TLS. `tls_key` none, or a
+    None in it: the key is in the certificate's file.
     """
 
     client_header_timeout: float = 10.0
@@ -28,4 +29,5 @@ class Options:
     dns_ttl: float = 30.0
     tls_cert: tuple[Path, ...] = ()
     tls_key: tuple[Path | None, ...] = ()
+    api_key_header: str = "X-API-Key"
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()

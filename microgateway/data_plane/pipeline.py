@@ -11,22 +11,11 @@ from microgateway.core.circuit import Permit, Refusal
 from microgateway.core.requests import RequestHead
 from microgateway.core.routing import NotRouted
 from microgateway.core.token_bucket import NANOSECONDS, Grant
+from microgateway.data_plane.authentication import Authentication
 from microgateway.exchange import Judgement, Problem
-from microgateway.snapshot import Destination, KeyRing, Principal, Snapshot, Upstream
+from microgateway.snapshot import Destination, Principal, Snapshot, Upstream
 from microgateway.state.memory import MemoryCircuits, MemoryLimiter, MemoryRetryBudgets
 
-_CHALLENGE = b'WWW-Authenticate: ApiKey realm="microgateway"\r\n'
-
-
-def _unauthorized(code: str, detail: str) -> Problem:
-    return Problem(401, "Unauthorized", code, "auth", detail, _CHALLENGE)
-
-
-KEY_MISSING = _unauthorized("api_key_missing", "Send an API key in the X-API-Key header.")
-KEY_REPEATED = _unauthorized("api_key_repeated", "Send one X-API-Key header, not several.")
-KEY_INVALID = _unauthorized("api_key_invalid", "This API key is not known here.")
-KEY_DISABLED = _unauthorized("api_key_disabled", "This API key is revoked or switched off.")
-KEY_EXPIRED = _unauthorized("api_key_expired", "This API key has expired.")
 NO_ROUTE = Problem(404, "Not Found", "route_not_found", "router", "No route takes this path.")
 SERVICE_DISABLED = Problem(
     503, "Service Unavailable", "service_disabled", "router", "The service behind this route is switched off."
@@ -36,9 +25,12 @@ SERVICE_DISABLED = Problem(
 class State:
     """What judgement shares among requests."""
 
-    __slots__ = ("circuits", "limiter", "retry_budgets")
+    __slots__ = ("authentication", "circuits", "limiter", "retry_budgets")
 
-    def __init__(self, limiter: MemoryLimiter, circuits: MemoryCircuits) -> None:
+    def __init__(
+        self, limiter: MemoryLimiter, circuits: MemoryCircuits, authentication: Authentication | None = None
+    ) -> None:
+        self.authentication = authentication or Authentication()
         self.limiter = limiter
         self.circuits = circuits
         self.retry_budgets = MemoryRetryBudgets()
@@ -52,8 +44,8 @@ def decide(head: RequestHead, snapshot: Snapshot, state: State, now: float, wall
     match = snapshot.routes.match(head.method, head.host, head.path)
     if isinstance(match, Destination) and not match.auth_required:
         return Judgement(_trust(match.upstream, state.circuits, now), None, None, match)
-    principal = authenticate(head, snapshot.keys, wall)
-    if isinstance(principal, Problem):
+    principal = state.authentication.authenticate(head.section, snapshot.keys, wall)
+    if not isinstance(principal, Principal):
         return Judgement(principal)
     grant = state.limiter.take(principal.id, principal.limit, now)
     if not grant.admitted:
@@ -61,25 +53,6 @@ def decide(head: RequestHead, snapshot: Snapshot, state: State, now: float, wall
     if isinstance(match, NotRouted):
         return Judgement(_not_routed(match), principal, grant)
     return Judgement(_trust(match.upstream, state.circuits, now), principal, grant, match)
-
-
-def authenticate(head: RequestHead, keys: KeyRing, wall: float) -> Principal | Problem:
-    """Whose request this is, or why that can't be believed."""
-    section = head.section
-    if section.api_key is None:
-        return KEY_MISSING
-    if section.api_key_lines != 1:
-        return KEY_REPEATED
-    if section.recognised_by is not keys:
-        section.recognised, section.recognised_by = keys.find(section.api_key), keys
-    principal: Principal | None = section.recognised
-    if principal is None:
-        return KEY_INVALID
-    if not principal.enabled:
-        return KEY_DISABLED
-    if principal.expires_at <= wall:
-        return KEY_EXPIRED
-    return principal
 
 
 def whole_seconds(nanoseconds: int) -> int:

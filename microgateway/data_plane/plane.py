@@ -62,7 +62,7 @@ class Plane:
         self.now = now
         self.wall = wall
         self.random = random.Random()  # noqa: S311  request ids need to differ, not to be unguessable
-        self.request_fields = request_fields()
+        self.request_fields = request_fields(options.api_key_header.lower().encode())
         self.answers = AnswerReader()
         self.downstreams: set[Downstream] = set()
         self.draining = False

@@ -44,8 +44,8 @@ def _extras(head: RequestHead, destination: Destination) -> bytes:
     """The lines that go on only sometimes, or changed."""
     section = head.section
     lines = [field.line for field in section.authorization or ()]
-    if destination.forward_credentials and section.api_key is not None:
-        lines.append(b"X-API-Key: %b" % section.api_key)
+    if destination.forward_credentials and section.api_key_line is not None:
+        lines.append(section.api_key_line)
     if section.max_forwards is not None:
         counts = head.method in METHODS_THAT_COUNT_HOPS
         lines.append(b"Max-Forwards: %d" % (section.max_forwards - 1 if counts else section.max_forwards))

@@ -19,7 +19,7 @@ from microgateway.observability.usage import Usage
 from microgateway.persistence.data_folder import prepare_data_folder
 from microgateway.persistence.database import Database, locate_database
 from microgateway.persistence.repository import Repository
-from microgateway.process.composition import circuit_defaults, proxy_options
+from microgateway.process.composition import authentication, circuit_defaults, proxy_options
 from microgateway.settings import Settings
 from microgateway.snapshot import Snapshot
 from microgateway.state.memory import MemoryCircuits, MemoryLimiter
@@ -55,7 +55,7 @@ class Gateway:
         self._listener = Listener(
             options=proxy_options(settings),
             snapshot=Snapshot(),
-            state=State(self._limiter, self._circuits),
+            state=State(self._limiter, self._circuits, authentication(settings)),
             recorder=self._recorder,
         )
         prepare_data_folder(settings.data_dir)
