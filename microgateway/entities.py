@@ -23,6 +23,7 @@ from pydantic import (
 from microgateway.core.base_urls import BaseUrl, BaseUrlError
 from microgateway.core.paths import PathError, normalise
 from microgateway.core.routing import PathPattern, PatternError
+from microgateway.core.statuses import StatusesError, parse_statuses
 
 METHOD = re.compile(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}$")  # RFC 9110, 5.6.2: a token
 HOST = re.compile(r"^(\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*$|^\[[0-9a-f:.]+\]$")
@@ -54,6 +55,20 @@ def _refuse_control_characters(value: str) -> str:
     return value
 
 
+def _check_statuses(entries: list[int | str]) -> list[int | str]:
+    try:
+        parse_statuses(entries)
+    except StatusesError as error:
+        raise ValueError(str(error)) from None
+    return entries
+
+
+def _refuse_what_is_no_failure(entries: list[int | str]) -> list[int | str]:
+    if min(parse_statuses(entries)) < 400:
+        raise ValueError("a failure is a status between 400 and 599")
+    return entries
+
+
 def _refuse_missing(file: str) -> None:
     """A pipe or a device counts as missing: reading it could take for ever."""
     path = Path(file)
@@ -77,6 +92,13 @@ Text = Annotated[str, Field(max_length=256)]
 Url = Annotated[str, Field(max_length=LONGEST_PATH), AfterValidator(_check_base_url)]
 UrlPath = Annotated[str, Field(min_length=1, max_length=LONGEST_PATH), AfterValidator(_check_path)]
 Timeout = Annotated[float, Field(gt=0, le=86_400)]
+Share = Annotated[float, Field(gt=0, le=1)]
+Statuses = Annotated[
+    list[Annotated[int, Field(ge=100, le=599)] | Annotated[str, Field(max_length=7)]],
+    Field(min_length=1, max_length=64, examples=[["5xx", 429, "408-409"]]),
+    AfterValidator(_check_statuses),
+]
+FailureStatuses = Annotated[Statuses, AfterValidator(_refuse_what_is_no_failure)]
 FilePath = Annotated[str, Field(min_length=1, max_length=4_096), AfterValidator(_refuse_control_characters)]
 
 
@@ -104,6 +126,24 @@ class CircuitSpec(_Spec):
     failure_threshold: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     recovery_timeout: Timeout | None = None
     half_open_max_calls: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    trip: Literal["consecutive", "rate"] | None = Field(
+        None, description="Open after failures in a row, or after a share of the calls of the last seconds."
+    )
+    window_seconds: Annotated[float, Field(ge=1, le=3_600)] | None = Field(
+        None, description="How far a rate looks back."
+    )
+    minimum_calls: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        None, description="With fewer calls in the window no rate is judged."
+    )
+    failure_rate: Share | None = Field(None, description="The share of failures that opens it.")
+    failure_statuses: FailureStatuses | None = Field(None, description="Which answers count as failures.")
+    slow_call_seconds: Annotated[float, Field(ge=0, le=86_400)] | None = Field(
+        None, description="An answer that begins later than this is slow. 0: none is."
+    )
+    slow_call_rate: Share | None = Field(None, description="The share of slow answers that opens it, with `rate`.")
+    mode: Literal["auto", "forced_open", "disabled"] = Field(
+        "auto", description="An operator's decision: let nothing pass, or everything, whatever comes of it."
+    )
 
 
 class TlsSpec(_Spec):

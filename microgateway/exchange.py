@@ -1,9 +1,11 @@
 """What the data plane tells everybody else:
 
-the record of one request, and the answers that the gateway makes itself.
+the record of one request, the answers that the gateway makes itself, and changes of whom it trusts.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from microgateway.core.circuit import Permit
 from microgateway.core.token_bucket import Grant
@@ -25,6 +27,29 @@ class Problem:
     stage: str
     detail: str
     fields: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A service's circuit, or one of its targets, is in another state than before.
+
+    `target` is the URL, empty for a circuit. `at` is seconds since the epoch. `reason` is for people; `by` is who made
+    the change, empty where the gateway did. States of circuits are `closed`, `open` and `half_open`; those of targets
+    `unknown`, `healthy`, `unhealthy` and `ejected`.
+    """
+
+    kind: Literal["circuit", "target"]
+    service_id: str
+    target: str
+    before: str
+    after: str
+    at: float
+    reason: str
+    by: str = ""
+
+
+Listener = Callable[[Event], None]
+"""Is told of every event, on the data plane's loop. It must neither block nor raise."""
 
 
 class Judgement:

@@ -14,6 +14,7 @@ from microgateway.core import api_keys
 from microgateway.core.base_urls import BaseUrl
 from microgateway.core.circuit import CircuitPolicy
 from microgateway.core.routing import PathPattern, Router, Rule
+from microgateway.core.statuses import parse_statuses
 from microgateway.core.token_bucket import Limit
 from microgateway.entities import ApiKey, CircuitSpec, Route, Service, TlsSpec
 
@@ -219,7 +220,15 @@ class Snapshot:
 
 def _circuit_policy(spec: CircuitSpec, defaults: CircuitPolicy) -> CircuitPolicy:
     own = {name: value for name, value in spec.model_dump().items() if value is not None}
+    if spec.failure_statuses is not None:
+        own["failure_statuses"] = _statuses(tuple(spec.failure_statuses))
     return replace(defaults, **own)
+
+
+@lru_cache(maxsize=1_024)
+def _statuses(entries: tuple[int | str, ...]) -> frozenset[int]:
+    """One set for all services that write it alike."""
+    return parse_statuses(entries)
 
 
 def _rule(route: Route, upstream: Upstream, age: int) -> Rule[Destination]:

@@ -11,6 +11,7 @@ import pytest
 from microgateway.core import api_keys
 from microgateway.core.circuit import CircuitPolicy, CircuitState, Permit
 from microgateway.core.routing import NotRouted
+from microgateway.entities import CircuitSpec
 from microgateway.observability.usage import KeyUsage, ServiceUsage
 from tests.control_plane.control import Control, running_control
 
@@ -23,6 +24,9 @@ def fields(problem: dict[str, Any]) -> list[str]:
 
 def bytes_in(folder: Path) -> bytes:
     return b"".join(file.read_bytes() for file in folder.iterdir())
+
+
+BREAKER_LEFT_OUT = dict.fromkeys(CircuitSpec.model_fields) | {"mode": "auto"}
 
 
 class TestServices:
@@ -38,7 +42,7 @@ class TestServices:
             "preserve_host": False,
             "connect_timeout_seconds": None,
             "read_timeout_seconds": None,
-            "circuit_breaker": {"failure_threshold": None, "recovery_timeout": None, "half_open_max_calls": None},
+            "circuit_breaker": BREAKER_LEFT_OUT,
             "tls": {
                 "verify": True,
                 "ca_file": None,
@@ -92,11 +96,7 @@ class TestServices:
         merged = await control.patch(f"/api/services/{service['id']}", patch)
         assert merged["health_check_path"] == "/health"
         assert merged["read_timeout_seconds"] == 3
-        assert merged["circuit_breaker"] == {
-            "failure_threshold": 4,
-            "recovery_timeout": 2.5,
-            "half_open_max_calls": None,
-        }
+        assert merged["circuit_breaker"] == BREAKER_LEFT_OUT | {"failure_threshold": 4, "recovery_timeout": 2.5}
         assert control.published[-1].upstreams[service["id"]].circuit == CircuitPolicy(4, 2.5, 3)
 
     async def test_a_name_belongs_to_one_service(self, control: Control) -> None:
@@ -358,30 +358,84 @@ class TestLists:
         assert (problem["code"], fields(problem)) == ("invalid", [field])
 
 
-def trip(control: Control, service_id: str) -> None:
+def trip(control: Control, service_id: str, cause: str = "") -> None:
     """Has the service's circuit see as many failures as it takes."""
     circuit = control.live.circuits.of(service_id, CircuitPolicy(failure_threshold=1), control.clock.now())
     permit = circuit.try_acquire(control.clock.now())
     assert isinstance(permit, Permit)
-    circuit.failed(permit, control.clock.now())
+    circuit.failed(permit, control.clock.now(), cause)
 
 
 class TestCircuitBreakers:
     async def test_a_service_that_nobody_has_called_is_trusted(self, control: Control) -> None:
         service = await control.service(circuit_breaker={"failure_threshold": 2})
-        assert (await control.get("/api/circuit-breakers"))["items"] == [
-            {
-                "id": service["id"],
-                "name": "users",
-                "state": "closed",
-                "failures": 0,
-                "trips": 0,
-                "retry_after_seconds": 0.0,
-                "failure_threshold": 2,
-                "recovery_timeout": 30.0,
-                "half_open_max_calls": 3,
-            }
-        ]
+        expected = {
+            "id": service["id"],
+            "name": "users",
+            "state": "closed",
+            "mode": "auto",
+            "failures": 0,
+            "trips": 0,
+            "retry_after_seconds": 0.0,
+            "window": None,
+            "trip": "consecutive",
+            "failure_threshold": 2,
+            "recovery_timeout": 30.0,
+            "half_open_max_calls": 3,
+            "window_seconds": 10.0,
+            "minimum_calls": 20,
+            "failure_rate": 0.5,
+            "failure_statuses": ["500-599"],
+            "slow_call_seconds": 0.0,
+            "slow_call_rate": 1.0,
+            "history": [],
+        }
+        assert (await control.get("/api/circuit-breakers"))["items"] == [expected]
+        assert await control.get(f"/api/circuit-breakers/{service['id']}") == expected
+
+    async def test_its_history_says_what_happened_and_why(self, control: Control) -> None:
+        service = await control.service()
+        trip(control, service["id"], "503")
+        await control.ask("POST", f"/api/circuit-breakers/{service['id']}/reset", 200)
+        seen = await control.get(f"/api/circuit-breakers/{service['id']}")
+        newest, oldest = seen["history"]
+        assert newest | {"at": ""} == {
+            "before": "open",
+            "after": "closed",
+            "at": "",
+            "reason": "reset by hand",
+            "by": "operator",
+        }
+        assert (oldest["before"], oldest["after"], oldest["by"]) == ("closed", "open", "")
+        assert oldest["reason"] == "1 failure in a row: 503"
+
+    async def test_a_rate_shows_its_window(self, control: Control) -> None:
+        breaker = {"trip": "rate", "window_seconds": 20, "minimum_calls": 50, "failure_statuses": [429, "5xx"]}
+        service = await control.service(circuit_breaker=breaker)
+        path = f"/api/circuit-breakers/{service['id']}"
+        nothing = {"calls": 0, "failures": 0, "slow_calls": 0, "failure_rate": 0.0, "slow_call_rate": 0.0}
+        assert (await control.get(path))["window"] == nothing
+        now = control.clock.now()
+        circuit = control.live.circuits.of(service["id"], control.published[-1].upstreams[service["id"]].circuit, now)
+        for status in (200, 200, 200, 429):
+            permit = circuit.try_acquire(now)
+            assert isinstance(permit, Permit)
+            circuit.answered(permit, status, now)
+        seen = await control.get(path)
+        assert seen["window"] == nothing | {"calls": 4, "failures": 1, "failure_rate": 0.25}
+        assert seen["failure_statuses"] == [429, "500-599"]
+        control.clock.advance(60)
+        assert (await control.get(path))["window"] == nothing
+
+    async def test_its_mode_is_configuration_and_not_reset(self, control: Control) -> None:
+        service = await control.service()
+        for mode in ("forced_open", "disabled"):
+            await control.patch(f"/api/services/{service['id']}", {"circuit_breaker": {"mode": mode}})
+            assert (await control.get(f"/api/circuit-breakers/{service['id']}"))["mode"] == mode
+            problem = await control.ask("POST", f"/api/circuit-breakers/{service['id']}/reset", 409)
+            assert problem["errors"][0]["field"] == "circuit_breaker.mode"
+        patched = await control.patch(f"/api/services/{service['id']}", {"circuit_breaker": {"mode": None}})
+        assert patched["circuit_breaker"]["mode"] == "auto"
 
     async def test_an_open_one_is_seen_and_can_be_closed(self, control: Control) -> None:
         service, other = await control.service("users"), await control.service("orders")

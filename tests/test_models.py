@@ -109,6 +109,18 @@ class TestServiceSpec:
             {"recovery_timeout": 0},
             {"half_open_max_calls": 0},
             {"half_open_max_calls": 10_001},
+            {"trip": "sometimes"},
+            {"window_seconds": 0.5},
+            {"minimum_calls": 0},
+            {"failure_rate": 1.01},
+            {"failure_statuses": []},
+            {"failure_statuses": ["5xy"]},
+            {"failure_statuses": ["504-500"]},
+            {"failure_statuses": ["599-600"]},
+            {"failure_statuses": [200, 500]},
+            {"slow_call_seconds": -1},
+            {"slow_call_rate": 0},
+            {"mode": "open"},
         ],
     )
     def test_a_bad_circuit_breaker_is_named_too(self, breaker: dict[str, object]) -> None:

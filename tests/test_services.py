@@ -1,9 +1,12 @@
 """The parts that judge: token bucket and circuit breaker, by example and by property."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microgateway.core.circuit import Circuit, CircuitPolicy, CircuitState, Permit, Refusal
+from microgateway.core.circuit import Circuit, CircuitPolicy, CircuitState, Permit, Refusal, Transition
+from microgateway.core.outcome_window import OutcomeWindow
 from microgateway.core.token_bucket import NANOSECONDS, Limit, TokenBucket
 
 SECOND = NANOSECONDS
@@ -91,6 +94,22 @@ class TestTokenBucket:
 POLICY = CircuitPolicy(failure_threshold=3, recovery_timeout=10.0, half_open_max_calls=2)
 
 
+RATE = replace(POLICY, trip="rate", window_seconds=20.0, minimum_calls=4, failure_rate=0.5)
+steps = st.lists(
+    st.tuples(st.sampled_from(("ask", "succeed", "fail", "abandon", "wait", "edit")), st.integers(0, 50)), max_size=300
+)
+policies = st.builds(
+    CircuitPolicy,
+    failure_threshold=st.integers(1, 5),
+    recovery_timeout=st.floats(0.1, 30.0),
+    half_open_max_calls=st.integers(1, 5),
+    trip=st.sampled_from(("consecutive", "rate")),
+    window_seconds=st.floats(1.0, 60.0),
+    minimum_calls=st.integers(1, 10),
+    failure_rate=st.floats(0.1, 1.0),
+)
+
+
 def permit_of(circuit: Circuit, now: float) -> Permit:
     permit = circuit.try_acquire(now)
     assert isinstance(permit, Permit)
@@ -106,6 +125,15 @@ def refusal_of(circuit: Circuit, now: float) -> Refusal:
 def state_of(circuit: Circuit) -> CircuitState:
     """A call, so that the type checker does not take a state that was just asserted for one that stays."""
     return circuit.state
+
+
+def report(circuit: Circuit, permit: Permit, action: str, now: float) -> None:
+    if action == "succeed":
+        circuit.succeeded(permit, now)
+    elif action == "fail":
+        circuit.failed(permit, now)
+    else:
+        circuit.abandoned(permit)
 
 
 def tripped(now: float = 0.0) -> Circuit:
@@ -180,38 +208,188 @@ class TestCircuitBreaker:
         assert state_of(circuit) is CircuitState.CLOSED
         permit_of(circuit, 1.0)
 
-    @given(
-        st.lists(
-            st.tuples(st.sampled_from(("ask", "succeed", "fail", "abandon", "wait")), st.integers(0, 50)), max_size=300
-        ),
-        st.builds(
-            CircuitPolicy,
-            failure_threshold=st.integers(1, 5),
-            recovery_timeout=st.floats(0.1, 30.0),
-            half_open_max_calls=st.integers(1, 5),
-        ),
-    )
+    def test_statuses_count_as_the_policy_says(self) -> None:
+        circuit = Circuit(replace(POLICY, failure_threshold=1, failure_statuses=frozenset((429,))), 0.0)
+        circuit.answered(permit_of(circuit, 0.0), 500, 0.0)
+        assert state_of(circuit) is CircuitState.CLOSED
+        circuit.answered(permit_of(circuit, 0.0), 429, 0.0)
+        assert state_of(circuit) is CircuitState.OPEN
+
+    def test_a_slow_answer_is_a_failure_in_a_row(self) -> None:
+        told: list[Transition] = []
+        circuit = Circuit(replace(POLICY, slow_call_seconds=2.0), 0.0, told.append)
+        for waited in (2.0, 2.5, 1.9, 2.0, 2.0, 4.25):
+            assert state_of(circuit) is CircuitState.CLOSED
+            circuit.answered(permit_of(circuit, 0.0), 200, 0.0, waited)
+        assert state_of(circuit) is CircuitState.OPEN
+        assert told[0].reason == "3 failures in a row: it answered after 4.25 s"
+
+    def test_a_slow_probe_has_failed(self) -> None:
+        circuit = Circuit(replace(RATE, slow_call_seconds=2.0), 0.0)
+        for _ in range(4):
+            circuit.answered(permit_of(circuit, 0.0), 500, 0.0)
+        circuit.answered(permit_of(circuit, 10.0), 200, 13.0, 3.0)
+        assert state_of(circuit) is CircuitState.OPEN
+
+    def test_it_tells_every_transition_and_why(self) -> None:
+        told: list[Transition] = []
+        circuit = Circuit(POLICY, 0.0, told.append)
+        for cause in ("500", "503", "upstream_timeout"):
+            circuit.failed(permit_of(circuit, 0.0), 0.0, cause)
+        circuit.answered(permit_of(circuit, 10.0), 502, 11.0)
+        for _ in range(2):
+            circuit.answered(permit_of(circuit, 21.0), 200, 21.0)
+        circuit.reset(22.0)
+        assert [(change.before.value, change.after.value, change.reason, change.by) for change in told] == [
+            ("closed", "open", "3 failures in a row: upstream_timeout", ""),
+            ("open", "half_open", "10 s have passed", ""),
+            ("half_open", "open", "a probe failed: 502", ""),
+            ("open", "half_open", "10 s have passed", ""),
+            ("half_open", "closed", "2 probes succeeded", ""),
+            ("closed", "closed", "reset by hand", "operator"),
+        ]
+
+    def test_forced_open_passes_nothing_however_long_one_waits(self) -> None:
+        circuit = Circuit(POLICY, 0.0)
+        circuit.change_policy(replace(POLICY, mode="forced_open"), 1.0)
+        for now in (1.0, 1_000.0, 1_000_000.0):
+            assert refusal_of(circuit, now).retry_after == POLICY.recovery_timeout
+            assert circuit.retry_after(now) == POLICY.recovery_timeout
+        circuit.reset(2.0)
+        assert state_of(circuit) is CircuitState.OPEN, "the mode is configuration: a reset does not overrule it"
+        circuit.change_policy(POLICY, 3.0)
+        permit_of(circuit, 3.0)
+
+    def test_disabled_passes_everything_and_hears_nothing(self) -> None:
+        circuit = tripped()
+        circuit.change_policy(replace(POLICY, mode="disabled"), 1.0)
+        for _ in range(100):
+            circuit.failed(permit_of(circuit, 1.0), 1.0)
+        assert (state_of(circuit), circuit.failures) == (CircuitState.CLOSED, 0)
+        circuit.change_policy(POLICY, 2.0)
+        for _ in range(POLICY.failure_threshold):
+            circuit.failed(permit_of(circuit, 2.0), 2.0)
+        assert state_of(circuit) is CircuitState.OPEN
+
+    def test_an_edit_that_asks_for_fewer_probes_does_not_wedge_it(self) -> None:
+        circuit = tripped()
+        circuit.succeeded(permit_of(circuit, 10.0), 10.0)
+        circuit.change_policy(replace(POLICY, half_open_max_calls=1), 10.0)
+        assert state_of(circuit) is CircuitState.CLOSED
+
+    def test_an_edited_recovery_timeout_counts_for_an_open_circuit(self) -> None:
+        circuit = tripped()
+        circuit.change_policy(replace(POLICY, recovery_timeout=4.0), 1.0)
+        assert refusal_of(circuit, 1.0).retry_after == 3.0
+
+    def test_it_hears_successes_only_when_they_matter(self) -> None:
+        circuit = Circuit(POLICY, 0.0)
+        heard = [circuit.hears_all]
+        circuit.failed(permit_of(circuit, 0.0), 0.0)
+        heard.append(circuit.hears_all)
+        circuit.succeeded(permit_of(circuit, 0.0), 0.0)
+        heard.append(circuit.hears_all)
+        circuit.change_policy(RATE, 0.0)
+        heard.append(circuit.hears_all)
+        assert heard == [False, True, False, True]
+
+    @given(steps, policies, policies)
     def test_it_never_admits_more_probes_than_allowed_and_never_wedges(
-        self, steps: list[tuple[str, int]], policy: CircuitPolicy
+        self, steps: list[tuple[str, int]], policy: CircuitPolicy, other: CircuitPolicy
     ) -> None:
         circuit, now, held = Circuit(policy, 0.0), 0.0, list[Permit]()
+        admitted: dict[int, int] = {}  # probes by generation, less those that were given back without a verdict
         for action, number in steps:
             if action == "wait":
                 now += number
+            elif action == "edit":
+                circuit.change_policy(other if number % 2 else policy, now)
             elif action == "ask":
                 verdict = circuit.try_acquire(now)
                 if isinstance(verdict, Permit):
                     held.append(verdict)
+                    admitted[verdict.generation] = admitted.get(verdict.generation, 0) + 1
             elif held:
                 permit = held.pop(number % len(held))
-                if action == "succeed":
-                    circuit.succeeded(permit, now)
-                elif action == "fail":
-                    circuit.failed(permit, now)
-                else:
-                    circuit.abandoned(permit)
-            if circuit.state is CircuitState.HALF_OPEN:
-                assert sum(p.generation == circuit.generation for p in held) <= policy.half_open_max_calls
+                report(circuit, permit, action, now)
+                if action == "abandon":
+                    admitted[permit.generation] -= 1
+            if state_of(circuit) is CircuitState.HALF_OPEN and action == "ask":
+                most = max(policy.half_open_max_calls, other.half_open_max_calls)
+                assert admitted.get(circuit.generation, 0) <= most
         for permit in held:
             circuit.abandoned(permit)
-        assert isinstance(circuit.try_acquire(now + policy.recovery_timeout + 0.001), Permit)
+        circuit.change_policy(policy, now)
+        assert isinstance(circuit.try_acquire(now + 60.0), Permit)
+
+    @given(steps, policies)
+    def test_whoever_skips_the_reports_that_it_does_not_hear_sees_the_same(
+        self, steps: list[tuple[str, int]], policy: CircuitPolicy
+    ) -> None:
+        told, sparing = Circuit(policy, 0.0), Circuit(policy, 0.0)
+        now = 0.0
+        for action, number in steps:
+            now += number if action == "wait" else 0
+            ours, theirs = told.try_acquire(now), sparing.try_acquire(now)
+            if not isinstance(ours, Permit) or not isinstance(theirs, Permit):
+                assert ours == theirs
+            elif action == "fail":
+                told.failed(ours, now)
+                sparing.failed(theirs, now)
+            else:
+                told.succeeded(ours, now)
+                if sparing.hears_all:
+                    sparing.succeeded(theirs, now)
+            assert (told.state, told.failures) == (sparing.state, sparing.failures)
+
+
+class TestCircuitByRate:
+    def answers(self, circuit: Circuit, *statuses: int, spacing: float = 0.0, start: float = 0.0) -> list[CircuitState]:
+        states = []
+        for number, status in enumerate(statuses):
+            now = start + number * spacing
+            circuit.answered(permit_of(circuit, now), status, now)
+            states.append(circuit.state)
+        return states
+
+    def test_a_service_that_fails_every_other_request_trips(self) -> None:
+        circuit = Circuit(RATE, 0.0)
+        states = self.answers(circuit, 500, 200, 500, 200)
+        assert states == [*[CircuitState.CLOSED] * 3, CircuitState.OPEN]
+
+    def test_below_the_rate_it_stays_closed_for_ever(self) -> None:
+        circuit = Circuit(RATE, 0.0)
+        assert set(self.answers(circuit, *[200, 200, 500] * 200, spacing=0.1)) == {CircuitState.CLOSED}
+
+    def test_too_few_calls_are_not_judged(self) -> None:
+        assert self.answers(Circuit(RATE, 0.0), 500, 500, 500)[-1] is CircuitState.CLOSED
+
+    def test_what_is_older_than_the_window_is_forgotten(self) -> None:
+        circuit = Circuit(RATE, 0.0)
+        assert set(self.answers(circuit, *[500] * 20, spacing=RATE.window_seconds / 3 + 1)) == {CircuitState.CLOSED}
+
+    def test_slow_answers_have_a_rate_of_their_own(self) -> None:
+        told: list[Transition] = []
+        circuit = Circuit(replace(RATE, slow_call_seconds=1.0, slow_call_rate=0.75), 0.0, told.append)
+        for waited in (1.0, 0.2, 3.0, 3.0):
+            circuit.answered(permit_of(circuit, 0.0), 200, 0.0, waited)
+        assert state_of(circuit) is CircuitState.OPEN
+        assert told[-1].reason == "3 of 4 calls were slow"
+
+    def test_after_a_recovery_the_past_is_forgotten(self) -> None:
+        circuit = Circuit(RATE, 0.0)
+        self.answers(circuit, 500, 500, 500, 500)
+        self.answers(circuit, 200, 200, start=10.0)
+        assert state_of(circuit) is CircuitState.CLOSED
+        assert circuit.window.calls == 0
+
+    @given(st.lists(st.tuples(st.integers(0, 30), st.booleans(), st.booleans()), max_size=200))
+    def test_the_window_counts_as_a_list_would(self, calls: list[tuple[int, bool, bool]]) -> None:
+        window, now, past = OutcomeWindow(10.0, 0.0), 0, list[tuple[int, bool, bool]]()
+        for gap, failed, slow in calls:
+            now += gap
+            window.count(now, failed=failed, slow=slow)
+            past.append((now, failed, slow))
+            inside = [call for call in past if call[0] > now - 10]  # buckets are a second wide, and so are the gaps
+            counted = (window.calls, window.failures, window.slow)
+            assert counted == (len(inside), sum(call[1] for call in inside), sum(call[2] for call in inside))

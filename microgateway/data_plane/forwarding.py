@@ -59,6 +59,7 @@ class Forwarding:
     _client_keeps_alive = False
     _tried: tuple[Target, ...] = ()
     _tunnel: Tunnel | None = None
+    _waited = 0.0  # seconds that the service took to begin its answer
     _was_stale = False  # if so, the next attempt is on a fresh connection
     answer_begun = False
     ended = False
@@ -173,6 +174,7 @@ class Forwarding:
         now = self._plane.now()
         exchange = self._exchange
         self.answer_begun = True
+        self._waited = now - self.active_at
         exchange.answered, exchange.status, exchange.upstream_status = now, answer.status, answer.status
         self._settle_by_status(answer.status, now)
         self._downstream.write(
@@ -204,7 +206,8 @@ class Forwarding:
             downstream.write(body)
         self._exchange.bytes_out = size
         permit = self._permit
-        if answer.status >= 500 or (permit is not None and permit.circuit.failures):
+        if answer.status >= 400 or (permit is not None and permit.circuit.hears_all):
+            self._waited = now - self.active_at
             self._settle_by_status(answer.status, now)
         else:
             self._permit = None  # a success tells a circuit without failures nothing: nearly every answer
@@ -219,7 +222,8 @@ class Forwarding:
 
     def answer_began(self, answer: AnswerHead, pieces: list[Piece], *, last: bool) -> None:
         """The head came, and the first of the body."""
-        self.active_at = now = self._plane.now()
+        now = self._plane.now()
+        self._waited, self.active_at = now - self.active_at, now
         self._downstream.write(self._client_head(answer, now))
         if answer.body < 0:  # nobody knows when a stream ends, and a probe must not wait for that
             self._settle_by_status(answer.status, now)
@@ -360,11 +364,11 @@ class Forwarding:
         """Ends with an answer of the gateway's own. `failed`: it is the service's fault, which its circuit is told."""
         if self.answer_begun:
             self._exchange.code = problem.code
-            self._cut_off(failed=failed)
+            self._cut_off(problem.code, failed=failed)
             return
         now = self._plane.now()
         if failed:
-            self._settle_as_failed(now)
+            self._settle_as_failed(now, problem.code)
         else:
             self._settle_as_abandoned()
         self._client_keeps_alive = self._downstream.write_problem(
@@ -372,14 +376,14 @@ class Forwarding:
         )
         self._end(now)
 
-    def _cut_off(self, *, failed: bool = True) -> None:
+    def _cut_off(self, cause: str, *, failed: bool) -> None:
         """The answer can't be finished, and the client must see that:
 
         its connection ends without an end to the answer.
         """
         now = self._plane.now()
         if failed:
-            self._settle_as_failed(now)
+            self._settle_as_failed(now, cause)
         else:
             self._settle_as_abandoned()
         self._client_keeps_alive = False
@@ -410,15 +414,12 @@ class Forwarding:
         permit = self._permit
         if permit is not None:
             self._permit = None
-            if status < 500:
-                permit.circuit.succeeded(permit, now)
-            else:
-                permit.circuit.failed(permit, now)
+            permit.circuit.answered(permit, status, now, self._waited)
 
-    def _settle_as_failed(self, now: float) -> None:
+    def _settle_as_failed(self, now: float, cause: str) -> None:
         permit, self._permit = self._permit, None
         if permit is not None:
-            permit.circuit.failed(permit, now)
+            permit.circuit.failed(permit, now, cause)
 
     def _settle_as_abandoned(self) -> None:
         permit, self._permit = self._permit, None

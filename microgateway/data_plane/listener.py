@@ -103,11 +103,11 @@ class Listener:
     def apply(self, snapshot: Snapshot) -> None:
         """Puts a configuration in force for every request that begins from now on."""
         plane = self._plane
-        gone = plane.snapshot.upstreams.keys() - snapshot.upstreams.keys()
-        plane.snapshot = snapshot
-        if gone:
-            plane.state.circuits.keep_only(snapshot.upstreams.keys())
-            plane.state.retry_budgets.keep_only(snapshot.upstreams.keys())
+        before, plane.snapshot = plane.snapshot.upstreams, snapshot
+        if snapshot.upstreams is before:
+            return  # a change of keys: nothing else hangs on it
+        plane.state.circuits.adopt({service: one.circuit for service, one in snapshot.upstreams.items()}, plane.now())
+        plane.state.retry_budgets.keep_only(snapshot.upstreams.keys())
         plane.pools.keep_only([t.url for upstream in snapshot.upstreams.values() for t in upstream.targets])
 
     async def drain(self, limit: float) -> None:

@@ -93,6 +93,7 @@ async def test_the_description_covers_the_api(control: Control) -> None:
         "/api/keys": ["get", "post"],
         "/api/keys/{key_id}": ["delete", "get", "patch", "put"],
         "/api/circuit-breakers": ["get"],
+        "/api/circuit-breakers/{service_id}": ["get"],
         "/api/circuit-breakers/{service_id}/reset": ["post"],
         "/health": ["get"],
         "/livez": ["get"],

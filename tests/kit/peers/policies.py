@@ -1,6 +1,7 @@
 """Rows about limits and circuits, played in virtual time against the real bucket and breaker."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from microgateway.core.circuit import Circuit, CircuitPolicy, CircuitState, Permit, Refusal
 from microgateway.core.token_bucket import NANOSECONDS, Limit, TokenBucket
@@ -37,16 +38,12 @@ class Breaker:
 
 
 def play_script(row: Row) -> Verdict:
-    """gobreaker's and Resilience4j's rows. Theirs may need a number of calls before they judge: ours as many
-    failures.
-    """
-    config = row.config
-    threshold = 6 if str(config.get("trip", "")).startswith("more than 5") else int(config.get("min_calls", 1))
-    probes = int(config.get("half_open_max") or config.get("half_open_calls") or 1)
-    breaker = Breaker(CircuitPolicy(threshold, float(config.get("open_s", 60)), probes))
+    """gobreaker's and Resilience4j's rows: failures in a row, and rates in a window."""
+    breaker = Breaker(_policy(row.config))
     permission = False
     for step in row.request["script"]:
         permission = _step(breaker, step)
+        breaker.now += row.request.get("spacing_s", 0)
     observed: Values = {"state": breaker.circuit.state.name, "permission": permission}
     observed |= {
         "consecutive_failures": breaker.circuit.failures,
@@ -54,6 +51,23 @@ def play_script(row: Row) -> Verdict:
     }
     observed["counts"] = "all zero" if breaker.circuit.failures == 0 else breaker.circuit.failures
     return compare(row, observed, "failure_rate", "failure_rate_pct")
+
+
+def _policy(config: Values) -> CircuitPolicy:
+    threshold = 6 if str(config.get("trip", "")).startswith("more than 5") else 1
+    probes = int(config.get("half_open_max") or config.get("half_open_calls") or 1)
+    policy = CircuitPolicy(threshold, float(config.get("open_s", 60)), probes)
+    if "failure_rate_pct" not in config:
+        return policy
+    return replace(
+        policy,
+        trip="rate",
+        failure_rate=config["failure_rate_pct"] / 100,
+        minimum_calls=config["min_calls"],
+        window_seconds=float(config["window"].partition(" ")[0]),
+        slow_call_seconds=float(config["slow_call_s"]),
+        slow_call_rate=config["slow_rate_pct"] / 100,
+    )
 
 
 def _step(breaker: Breaker, step: str) -> bool:

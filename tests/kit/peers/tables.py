@@ -52,7 +52,6 @@ DEVIATIONS: dict[str, str] = {
     "traefik-stripre-04": "a prefix is bounded by segments: `/b/{any}` takes `/b/api` itself and leaves nothing",
     "traefik-rule-02": "routes have no negation: a more definite route takes out what another one should not get",
     "scg-hop-02": "a WebSocket handshake is tunnelled, so Connection and Upgrade go on; what else they name does not",
-    "r4j-cb-04": "a circuit counts failures in a row, not a rate over a window of calls",
     "tyk-cb-02": "changes of a circuit's state are seen in its state and metrics; nobody is sent events",
 }
 
