@@ -123,10 +123,22 @@ class RequestHead:
     """What a request says before its body. `path` is normalised; `query` has its question mark, or is empty.
 
     `host` and `authority` are the section's, unless the target is a whole URL, whose authority counts then (RFC 9112,
-    3.2.2).
+    3.2.2). A connection keeps the head of a request that comes again, so what was made of it is noted here: `sent_as`
+    is what went to the upstream that `sent_to` tells, up to the fields that differ in each request.
     """
 
-    __slots__ = ("authority", "host", "keep_alive", "method", "minor_version", "path", "query", "section")
+    __slots__ = (
+        "authority",
+        "host",
+        "keep_alive",
+        "method",
+        "minor_version",
+        "path",
+        "query",
+        "section",
+        "sent_as",
+        "sent_to",
+    )
 
     def asks_for_websocket(self) -> bool:
         """Whether this is a WebSocket handshake (RFC 6455, 4.2.1), as far as a proxy needs to know."""
@@ -147,6 +159,8 @@ class RequestHead:
         self.host = section.host
         self.authority = section.authority
         self.keep_alive = b"close" not in section.connection
+        self.sent_to: tuple[object, object] | None = None
+        self.sent_as = b""
 
 
 def read_section(lines: list[bytes], table: FieldTable, private: dict[bytes, Field]) -> FieldSection:

@@ -42,6 +42,7 @@ HALF_CLOSE_GRACE = 1.0  # seconds for an answer to begin once the client has sto
 DRAIN_GRACE = 0.5  # seconds for a request that is on its way when the gateway begins to stop
 NEVER = float("inf")
 _EMPTY_LINES = re.compile(rb"(?:\r\n)+")
+_NO_HEAD = RequestHead(b"", FieldSection())
 _RESET = struct.pack("ii", 1, 0)  # linger: on, for no time
 
 
@@ -61,6 +62,8 @@ class Downstream(asyncio.Protocol):
     """The protocol on a client's socket. `deadline` is when the sweep ends the present phase, in monotonic seconds."""
 
     __slots__ = (
+        "_again",
+        "_again_head",
         "_body",
         "_body_bytes",
         "_eof_at",
@@ -86,6 +89,8 @@ class Downstream(asyncio.Protocol):
         self._plane = plane
         # The connection's lifetime
         self._heads = HeadReader(plane.options, plane.request_fields)
+        self._again = b""  # the last read that was one request and nothing else: the same bytes are the same head
+        self._again_head = _NO_HEAD
         self._phase = _HEAD
         self._pending = b""
         self._requests = 0
@@ -151,6 +156,9 @@ class Downstream(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         phase = self._phase
         if phase is _HEAD and self.writable:
+            if data == self._again and not self._pending:
+                self._begin(self._again_head, data, len(data))
+                return
             self._pending = self._pending + data if self._pending else data
             self._read_requests()
         elif phase is _BODY:
@@ -181,9 +189,13 @@ class Downstream(asyncio.Protocol):
                 break
             self._pending = b""
             try:
-                self._begin(self._heads.read(data, end), data, end + 4)
+                head = self._heads.read(data, end)
             except HeadError as error:
                 self._refuse(bad_head(error), data)
+                break
+            if end + 4 == len(data) and head.section.body == NO_BODY:
+                self._again, self._again_head = data, head
+            self._begin(head, data, end + 4)
         self._in_loop = False
 
     def _wait_for_head(self, data: bytes) -> None:

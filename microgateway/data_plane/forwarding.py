@@ -81,7 +81,6 @@ class Forwarding:
         self._destination = destination
         self._permit: Permit | None = permit
         self._exchange = exchange
-        self._request_done = True
         self.active_at = exchange.started
 
     # -- towards the upstream ------------------------------------------------------------------------------------------

@@ -15,10 +15,21 @@ _METHODS_WITH_BODY = frozenset((b"POST", b"PUT", b"PATCH"))  # RFC 9110, 8.6: th
 
 
 def upstream_head(head: RequestHead, destination: Destination, target: Target, peer: Peer, exchange: Exchange) -> bytes:
-    """The complete head, empty line included."""
+    """The complete head, empty line included. A head that comes again is only given its new ids."""
+    if head.sent_to is None or head.sent_to[0] is not target or head.sent_to[1] is not destination:
+        head.sent_as = _lasting_part(head, destination, target, peer)
+        head.sent_to = (target, destination)
+    return b"%bX-Request-Id: %b\r\ntraceparent: %b\r\n\r\n" % (
+        head.sent_as,
+        exchange.request_id,
+        exchange.traceparent,
+    )
+
+
+def _lasting_part(head: RequestHead, destination: Destination, target: Target, peer: Peer) -> bytes:
     section = head.section
     authority = head.authority or b""
-    return b"%b %b%b%b HTTP/1.1\r\n%b%b%b%b%b%bX-Request-Id: %b\r\ntraceparent: %b\r\n\r\n" % (
+    return b"%b %b%b%b HTTP/1.1\r\n%b%b%b%b%b%b" % (
         head.method,
         target.path,
         strip(head.path, destination.strips) if destination.strips else head.path,
@@ -29,8 +40,6 @@ def upstream_head(head: RequestHead, destination: Destination, target: Target, p
         b"" if section.body == NO_BODY and head.method not in _METHODS_WITH_BODY else _framing(section.body),
         peer.lines_for(section.forwarding, authority),
         VIA_1_1 if head.minor_version else VIA_1_0,
-        exchange.request_id,
-        exchange.traceparent,
     )
 
 
@@ -63,6 +72,7 @@ def identify(section: FieldSection, random: Random) -> tuple[bytes, bytes]:
 
     A new trace is not sampled, and has the new request id for its own.
     """
+    if section.traceparent is not None:
+        return section.request_id or hexlify(random.getrandbits(128).to_bytes(16, "big")), section.traceparent
     digits = hexlify(random.getrandbits(192).to_bytes(24, "big"))  # 128 bits of trace, 64 of span
-    traceparent = section.traceparent or b"00-%b-%b-00" % (digits[:32], digits[32:])
-    return section.request_id or digits[:32], traceparent
+    return section.request_id or digits[:32], b"00-%b-%b-00" % (digits[:32], digits[32:])

@@ -35,7 +35,6 @@ class UpstreamConnection(asyncio.Protocol):
         "_interims",
         "_last_head",
         "_last_text",
-        "_last_to_head",
         "_pending",
         "_plane",
         "_pool",
@@ -59,9 +58,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._plane = plane
         self._pool = pool
         self._private: dict[bytes, Field] = {}
-        self._last_text: bytes | None = None
+        self._last_text = b""  # the last final answer's head, with its empty line
         self._last_head: AnswerHead | None = None
-        self._last_to_head = False
         # One request's lifetime
         self.forwarding: Forwarding | None = None
         self.received = False
@@ -142,10 +140,12 @@ class UpstreamConnection(asyncio.Protocol):
             return
         self.received = True
         try:
-            if self._reader is None:
-                self._read_head(forwarding, self._pending + data if self._pending else data)
-            else:
+            if self._reader is not None:
                 self._read_body(forwarding, data)
+            elif self._is_last_head(data, forwarding):
+                self._take_final(forwarding, cast(AnswerHead, self._last_head), data, len(self._last_text))
+            else:
+                self._read_head(forwarding, self._pending + data if self._pending else data)
         except HeadError as error:
             self.close()
             self._forget_answer()
@@ -160,23 +160,26 @@ class UpstreamConnection(asyncio.Protocol):
             self._pending = data
             return
         self._pending = b""
-        answer = self._examine_head(data[:end], to_head=forwarding.head.method == b"HEAD")
+        lines = data[:end].split(b"\r\n")
+        if len(lines) > options.max_header_fields + 1:
+            raise HeadError("The upstream's answer has too many header fields.")
+        to_head = forwarding.head.method == b"HEAD"
+        answer = self._plane.answers.read(lines, self._private, to_head=to_head)
         if answer.status < 200:
             self._take_interim(forwarding, answer, data, end + 4)
-        else:
-            self._take_final(forwarding, answer, data, end + 4)
+            return
+        if end <= LONGEST_REMEMBERED_HEAD and not to_head:
+            self._last_text, self._last_head = data[: end + 4], answer
+        self._take_final(forwarding, answer, data, end + 4)
 
-    def _examine_head(self, text: bytes, *, to_head: bool) -> AnswerHead:
-        """A head that is the same as the connection's last one, as those of one second often are, is not read again."""
-        if text == self._last_text and to_head is self._last_to_head:
-            return cast(AnswerHead, self._last_head)
-        lines = text.split(b"\r\n")
-        if len(lines) > self._plane.options.max_header_fields + 1:
-            raise HeadError("The upstream's answer has too many header fields.")
-        head = self._plane.answers.read(lines, self._private, to_head=to_head)
-        if len(text) <= LONGEST_REMEMBERED_HEAD:
-            self._last_text, self._last_head, self._last_to_head = text, head, to_head
-        return head
+    def _is_last_head(self, data: bytes, forwarding: "Forwarding") -> bool:
+        """Heads are often the same for a second: the connection's last one is not read again."""
+        return (
+            self._last_head is not None
+            and data.startswith(self._last_text)
+            and not self._pending
+            and forwarding.head.method != b"HEAD"
+        )
 
     def _take_interim(self, forwarding: "Forwarding", answer: AnswerHead, data: bytes, position: int) -> None:
         """A 1xx answer: the final one is still to come (RFC 9110, 15.2)."""
