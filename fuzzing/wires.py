@@ -22,7 +22,8 @@ from microgateway.data_plane.problems import UPSTREAM_UNREACHABLE
 from microgateway.data_plane.upstream import UpstreamConnection
 from microgateway.exchange import Exchange
 from microgateway.snapshot import Snapshot
-from microgateway.state.memory import MemoryCircuits, MemoryLimiter
+from microgateway.state.limits import MemoryLimiter
+from microgateway.state.memory import MemoryCircuits
 from microgateway.testing import FakeClock
 
 MOST_TURNS = 100_000  # more, and it goes round in circles
@@ -239,9 +240,9 @@ class Workbench:
     def record(self, exchange: Exchange) -> None:
         self.exchanges.append(exchange)
 
-    def connect(self) -> Wire:
+    def connect(self, ip: str = "203.0.113.7") -> Wire:
         """A client's connection, just accepted."""
-        wire = Wire(self.turns, ("203.0.113.7", 40_000))
+        wire = Wire(self.turns, (ip, 40_000))
         wire.protocol = Downstream(self.plane)
         wire.protocol.connection_made(wire)
         return wire

@@ -21,7 +21,9 @@ from pydantic import (
 )
 
 from microgateway.core.base_urls import BaseUrl, BaseUrlError
+from microgateway.core.fields import is_token
 from microgateway.core.paths import PathError, normalise
+from microgateway.core.requests import WITHHELD_FIELDS
 from microgateway.core.routing import PathPattern, PatternError
 from microgateway.core.statuses import StatusesError, parse_statuses
 
@@ -47,6 +49,21 @@ def _check_path(value: str) -> str:
         return _refuse_long(normalise(value.encode()).decode())
     except PathError as error:
         raise ValueError(str(error)) from None
+
+
+def _check_pattern(path: str) -> str:
+    try:
+        _refuse_long(PathPattern.parse(path).text)
+    except PatternError as error:
+        raise ValueError(str(error)) from None
+    return path
+
+
+def _check_methods(methods: list[str]) -> list[str]:
+    for method in methods:
+        if not METHOD.fullmatch(method):
+            raise ValueError(f"{method!r} is not an HTTP method")
+    return list(dict.fromkeys(method.upper() for method in methods))
 
 
 def _refuse_control_characters(value: str) -> str:
@@ -91,6 +108,7 @@ Name = Annotated[str, Field(min_length=1, max_length=128)]
 Text = Annotated[str, Field(max_length=256)]
 Url = Annotated[str, Field(max_length=LONGEST_PATH), AfterValidator(_check_base_url)]
 UrlPath = Annotated[str, Field(min_length=1, max_length=LONGEST_PATH), AfterValidator(_check_path)]
+Reference = Annotated[str, Field(min_length=1, max_length=64)]  # another entity's id
 Timeout = Annotated[float, Field(gt=0, le=86_400)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Statuses = Annotated[
@@ -263,19 +281,12 @@ class RouteSpec(_Spec):
     @field_validator("path", mode="after")
     @classmethod
     def check_path(cls, path: str) -> str:
-        try:
-            _refuse_long(PathPattern.parse(path).text)
-        except PatternError as error:
-            raise ValueError(str(error)) from None
-        return path
+        return _check_pattern(path)
 
     @field_validator("methods", mode="after")
     @classmethod
     def check_methods(cls, methods: list[str]) -> list[str]:
-        for method in methods:
-            if not METHOD.fullmatch(method):
-                raise ValueError(f"{method!r} is not an HTTP method")
-        return list(dict.fromkeys(method.upper() for method in methods))
+        return _check_methods(methods)
 
     @field_validator("hosts", mode="after")
     @classmethod
@@ -332,6 +343,85 @@ class ApiKey(ApiKeySpec):
 
     def is_revoked(self) -> bool:
         return self.revoked_at is not None
+
+
+class RateLimitRuleSpec(_Spec):
+    """A limit besides the keys' own: for which requests, and who of them is counted together."""
+
+    name: Name
+    enabled: bool = True
+    mode: Literal["enforce", "shadow"] = Field("enforce", description="`shadow` counts what it would refuse.")
+    requests_per_minute: Annotated[int, Field(ge=1, le=LARGEST_RATE)]
+    burst_size: Annotated[int, Field(ge=1, le=LARGEST_RATE)]
+    path: Annotated[str, Field(min_length=1, max_length=LONGEST_PATH)] | None = None
+    match: Literal["prefix", "exact"] | None = None
+    methods: Annotated[list[str], Field(max_length=32)] = []
+    route_id: Reference | None = None
+    service_id: Reference | None = None
+    count_by: Literal["key", "address", "header", "all"] = "key"
+    header: Annotated[str, Field(max_length=128)] | None = Field(None, validate_default=True)
+    before_auth: bool = Field(False, description="Asked before the credential is looked at, so it holds for strangers.")
+
+    @field_validator("name", mode="after")
+    @classmethod
+    def refuse_taken_name(cls, name: str) -> str:
+        if name == "default":
+            raise ValueError("'default' is what answers call a key's own limit")
+        return name
+
+    @field_validator("path", mode="after")
+    @classmethod
+    def check_path(cls, path: str | None) -> str | None:
+        return None if path is None else _check_pattern(path)
+
+    @field_validator("match", mode="after")
+    @classmethod
+    def refuse_match_without_path(cls, match: str | None, info: ValidationInfo) -> str | None:
+        if match is not None and info.data.get("path", "") is None:
+            raise ValueError("this says how the path is compared, and there is none")
+        return match
+
+    @field_validator("methods", mode="after")
+    @classmethod
+    def check_methods(cls, methods: list[str]) -> list[str]:
+        return _check_methods(methods)
+
+    @field_validator("header", mode="after")
+    @classmethod
+    def check_header(cls, header: str | None, info: ValidationInfo) -> str | None:
+        is_counted_by = info.data.get("count_by") == "header"
+        if header is None:
+            if is_counted_by:
+                raise ValueError("count_by 'header' needs the name of one")
+            return None
+        if not is_counted_by:
+            raise ValueError("this is for count_by 'header' only")
+        name = header.lower()
+        if not is_token(name.encode()):
+            raise ValueError("this is not the name of a header field")
+        if name.encode() in WITHHELD_FIELDS:
+            raise ValueError("the gateway reads this field itself, so nobody can be counted by it")
+        return name
+
+    @field_validator("before_auth", mode="after")
+    @classmethod
+    def check_guard(cls, before_auth: bool, info: ValidationInfo) -> bool:
+        if before_auth and info.data.get("count_by") == "key":
+            raise ValueError("before authentication nobody knows the key; count by address, header or all")
+        return before_auth
+
+    @model_validator(mode="after")
+    def compile_path(self) -> Self:
+        if self.path is not None:
+            pattern = PathPattern.parse(self.path, self.match)
+            self.path, self.match = pattern.text, pattern.match
+        return self
+
+
+class RateLimitRule(RateLimitRuleSpec):
+    id: str
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
 
 
 def utc(seconds: float) -> datetime:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from microgateway.core.circuit import Permit
+from microgateway.core.limit_rules import LimitRule
 from microgateway.core.token_bucket import Grant
 from microgateway.snapshot import Destination, Principal
 
@@ -55,22 +56,28 @@ Listener = Callable[[Event], None]
 class Judgement:
     """What the pipeline decided: `outcome` is the leave to forward to `destination`, or the problem to answer.
 
-    `principal` and `grant` are None where nobody was asked who they are (a public route, or a request refused before).
+    `principal` is None where nobody was asked who they are (a public route, or a request refused before). `grant` is
+    what the answer tells of limits, and `limited_by` whose limit that is: the key's own (the principal), or a rule's;
+    None where no limit was asked. `shadowed` are the rules that would have refused the request if they were enforced.
     """
 
-    __slots__ = ("destination", "grant", "outcome", "principal")
+    __slots__ = ("destination", "grant", "limited_by", "outcome", "principal", "shadowed")
 
     def __init__(
         self,
         outcome: Permit | Problem,
         principal: Principal | None = None,
-        grant: Grant | None = None,
         destination: Destination | None = None,
+        grant: Grant | None = None,
+        limited_by: Principal | LimitRule | None = None,
+        shadowed: tuple[LimitRule, ...] = (),
     ) -> None:
         self.outcome = outcome
         self.principal = principal
         self.grant = grant
         self.destination = destination
+        self.limited_by = limited_by
+        self.shadowed = shadowed
 
 
 class Exchange:

@@ -5,7 +5,7 @@ does not compile 10 000 routes again. A request holds the snapshot that it began
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -13,16 +13,19 @@ from typing import NamedTuple
 from microgateway.core import api_keys
 from microgateway.core.base_urls import BaseUrl
 from microgateway.core.circuit import CircuitPolicy
+from microgateway.core.limit_rules import Condition, CountBy, LimitRule, limit_lines
 from microgateway.core.routing import PathPattern, Router, Rule
 from microgateway.core.statuses import parse_statuses
 from microgateway.core.token_bucket import Limit
-from microgateway.entities import ApiKey, CircuitSpec, Route, Service, TlsSpec
+from microgateway.entities import ApiKey, CircuitSpec, RateLimitRule, Route, Service, TlsSpec
 
 
 class Principal:
     """Who a request is from: an API key, as the data plane needs it. `expires_at` is seconds since the epoch."""
 
     __slots__ = ("enabled", "expires_at", "id", "limit", "name", "policy_field")
+    space = ""  # where its bucket is kept: with those of the other keys
+    enforced = True
 
     def __init__(
         self, *, id: str, name: str, limit: Limit, policy_field: bytes, enabled: bool, expires_at: float = math.inf
@@ -49,12 +52,9 @@ class Principal:
 
 @lru_cache(maxsize=1_024)
 def _limit_with_field(per_minute: int, burst: int) -> tuple[Limit, bytes]:
-    """One limit object for all keys that have it, with the header lines that tell it.
-
-    IETF httpapi, draft-ietf-httpapi-ratelimit-headers-11: the quota and its window in seconds.
-    """
-    lines = b'RateLimit-Policy: "default";q=%d;w=60\r\nX-RateLimit-Limit: %d\r\n' % (per_minute, per_minute)
-    return Limit(per_minute, burst), lines
+    """One limit object for all keys that have it, with the header lines that tell it."""
+    limit = Limit(per_minute, burst)
+    return limit, limit_lines(b'"default"', limit)
 
 
 class KeyRing:
@@ -159,6 +159,22 @@ class Upstream:
         )
 
 
+class Rules(NamedTuple):
+    """The rate limit rules that may apply to the requests of one route: those asked before authentication, and those
+    asked after.
+    """
+
+    guards: tuple[LimitRule, ...]
+    others: tuple[LimitRule, ...]
+
+    @classmethod
+    def of(cls, rules: Iterable[LimitRule]) -> "Rules | None":
+        """None for no rules, so that a request without any pays for one question only."""
+        rules = tuple(rules)
+        guards = tuple(rule for rule in rules if rule.before_auth)
+        return cls(guards, tuple(rule for rule in rules if not rule.before_auth)) if rules else None
+
+
 @dataclass(frozen=True, slots=True)
 class Destination:
     """A route as the data plane needs it. `strips`: how many leading segments of the path are taken off."""
@@ -171,6 +187,7 @@ class Destination:
     timeout: float | None
     retries: int
     forward_credentials: bool
+    rules: Rules | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +198,10 @@ class Snapshot:
     keys: KeyRing = field(default_factory=lambda: KeyRing({}))
     upstreams: Mapping[str, Upstream] = field(default_factory=dict)
     routes: Router[Destination] = field(default_factory=lambda: Router(()))
+    unrouted_rules: Rules | None = None
+    """The rate limit rules for requests that no route takes."""
+    rule_ids: frozenset[str] = frozenset()
+    """Of all rate limit rules, those that are off too: their buckets are kept."""
 
     def with_key(self, key: ApiKey) -> "Snapshot":
         """This one with a key created, changed or revoked."""
@@ -189,18 +210,27 @@ class Snapshot:
     def with_keys(self, keys: Iterable[ApiKey]) -> "Snapshot":
         return self._next(keys=KeyRing({key.key_hash: Principal.of_key(key) for key in keys}))
 
-    def with_table(self, services: Iterable[Service], routes: Iterable[Route], defaults: CircuitPolicy) -> "Snapshot":
-        """This one with all services and routes compiled anew.
+    def with_table(
+        self,
+        services: Iterable[Service],
+        routes: Iterable[Route],
+        defaults: CircuitPolicy,
+        limit_rules: Collection[RateLimitRule] = (),
+    ) -> "Snapshot":
+        """This one with all services, routes and rate limit rules compiled anew.
 
         A route that is off, or has lost its service, is left out.
         """
         upstreams = {service.id: Upstream.of_service(service, defaults) for service in services}
+        limits = [(rule, _limit_rule(rule)) for rule in limit_rules if rule.enabled]
         rules = [
-            _rule(route, upstreams[route.service_id], age)
+            _rule(route, upstreams[route.service_id], age, limits)
             for age, route in enumerate(routes)
             if route.enabled and route.service_id in upstreams
         ]
-        return self._next(upstreams=upstreams, routes=Router(rules))
+        anywhere = Rules.of(own for rule, own in limits if rule.route_id is None and rule.service_id is None)
+        table = self._next(upstreams=upstreams, routes=Router(rules))
+        return replace(table, unrouted_rules=anywhere, rule_ids=frozenset(rule.id for rule in limit_rules))
 
     def _next(
         self,
@@ -231,7 +261,33 @@ def _statuses(entries: tuple[int | str, ...]) -> frozenset[int]:
     return parse_statuses(entries)
 
 
-def _rule(route: Route, upstream: Upstream, age: int) -> Rule[Destination]:
+def _limit_rule(rule: RateLimitRule) -> LimitRule:
+    pattern = None if rule.path is None else PathPattern.parse(rule.path, rule.match)
+    return LimitRule(
+        id=rule.id,
+        name=rule.name,
+        limit=Limit(rule.requests_per_minute, rule.burst_size),
+        when=Condition(pattern, [method.encode() for method in rule.methods]),
+        count_by=CountBy(rule.count_by),
+        header=(rule.header or "").encode(),
+        enforced=rule.mode == "enforce",
+        before_auth=rule.before_auth,
+    )
+
+
+def _rules_for(
+    route: Route, pattern: PathPattern, limits: Iterable[tuple[RateLimitRule, LimitRule]]
+) -> Iterator[LimitRule]:
+    methods = [method.encode() for method in route.methods]
+    for rule, compiled in limits:
+        is_meant = rule.route_id in (None, route.id) and rule.service_id in (None, route.service_id)
+        if is_meant and compiled.when.may_meet(pattern, methods):
+            yield compiled
+
+
+def _rule(
+    route: Route, upstream: Upstream, age: int, limits: Iterable[tuple[RateLimitRule, LimitRule]]
+) -> Rule[Destination]:
     pattern = PathPattern.parse(route.path, route.match)
     destination = Destination(
         id=route.id,
@@ -242,6 +298,7 @@ def _rule(route: Route, upstream: Upstream, age: int) -> Rule[Destination]:
         timeout=route.timeout_seconds,
         retries=route.retries,
         forward_credentials=route.forward_credentials,
+        rules=Rules.of(_rules_for(route, pattern, limits)) if limits else None,
     )
     return Rule(
         pattern=pattern,

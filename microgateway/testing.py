@@ -14,7 +14,8 @@ from microgateway.observability.usage import Usage
 from microgateway.process.composition import authentication, circuit_defaults, proxy_options
 from microgateway.settings import Settings
 from microgateway.snapshot import Snapshot
-from microgateway.state.memory import MemoryCircuits, MemoryLimiter
+from microgateway.state.limits import MemoryLimiter
+from microgateway.state.memory import MemoryCircuits
 
 
 class FakeClock:

@@ -76,7 +76,7 @@ class TokenBucket:
         limit = self.limit
         level = self.level
         elapsed = now - self.updated
-        if elapsed > 0:  # as in `_refill`, written out: this is every request's way
+        if elapsed > 0:  # as in `refill`, written out: this is every request's way
             level += elapsed * limit.per_minute
             if level > limit.capacity:
                 level = limit.capacity
@@ -95,11 +95,16 @@ class TokenBucket:
 
     def change_limit(self, limit: Limit, now: int) -> None:
         """Puts another limit in force. What was used stays used: the tokens missing before are missing after."""
-        missing = self.limit.capacity - self._refill(now)
+        missing = self.limit.capacity - self.refill(now)
         self.limit = limit
         self.level = max(0, limit.capacity - missing)
 
-    def _refill(self, now: int) -> int:
+    def is_full(self, now: int) -> bool:
+        """Whether nothing that was used is missing any more: then it is as good as a new one."""
+        return self.level + (now - self.updated) * self.limit.per_minute >= self.limit.capacity
+
+    def refill(self, now: int) -> int:
+        """What there is by now, in parts of a token."""
         elapsed = now - self.updated
         if elapsed > 0:
             self.level = min(self.limit.capacity, self.level + elapsed * self.limit.per_minute)

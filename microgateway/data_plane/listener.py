@@ -103,6 +103,8 @@ class Listener:
     def apply(self, snapshot: Snapshot) -> None:
         """Puts a configuration in force for every request that begins from now on."""
         plane = self._plane
+        if plane.snapshot.rule_ids - snapshot.rule_ids:
+            plane.state.limiter.keep_only(snapshot.rule_ids)
         before, plane.snapshot = plane.snapshot.upstreams, snapshot
         if snapshot.upstreams is before:
             return  # a change of keys: nothing else hangs on it
@@ -154,6 +156,7 @@ class Listener:
         for downstream in tuple(plane.downstreams):
             downstream.sweep(now)
         plane.pools.sweep(now)
+        plane.state.limiter.sweep(now)
         if plane.draining and not plane.downstreams:
             self._drained.set()
 

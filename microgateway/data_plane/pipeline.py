@@ -10,11 +10,12 @@ import math
 from microgateway.core.circuit import Permit, Refusal
 from microgateway.core.requests import RequestHead
 from microgateway.core.routing import NotRouted
-from microgateway.core.token_bucket import NANOSECONDS, Grant
+from microgateway.data_plane.admission import NO_LIMIT, Admission, too_many
 from microgateway.data_plane.authentication import Authentication
 from microgateway.exchange import Judgement, Problem
-from microgateway.snapshot import Destination, Principal, Snapshot, Upstream
-from microgateway.state.memory import MemoryCircuits, MemoryLimiter, MemoryRetryBudgets
+from microgateway.snapshot import Principal, Snapshot, Upstream
+from microgateway.state.limits import MemoryLimiter
+from microgateway.state.memory import MemoryCircuits, MemoryRetryBudgets
 
 NO_ROUTE = Problem(404, "Not Found", "route_not_found", "router", "No route takes this path.")
 SERVICE_DISABLED = Problem(
@@ -36,28 +37,33 @@ class State:
         self.retry_budgets = MemoryRetryBudgets()
 
 
-def decide(head: RequestHead, snapshot: Snapshot, state: State, now: float, wall: float) -> Judgement:
+def decide(head: RequestHead, client_ip: str, snapshot: Snapshot, state: State, now: float, wall: float) -> Judgement:
     """The judgement on one request at `now` (monotonic seconds), which is `wall` seconds since the epoch.
 
     A permit in the outcome is the caller's to give back, exactly once.
     """
     match = snapshot.routes.match(head.method, head.host, head.path)
-    if isinstance(match, Destination) and not match.auth_required:
-        return Judgement(_trust(match.upstream, state.circuits, now), None, None, match)
-    principal = state.authentication.authenticate(head.section, snapshot.keys, wall)
-    if not isinstance(principal, Principal):
-        return Judgement(principal)
-    grant = state.limiter.take(principal.id, principal.limit, now)
-    if not grant.admitted:
-        return Judgement(_too_many(grant), principal, grant)
+    rules = snapshot.unrouted_rules if isinstance(match, NotRouted) else match.rules
+    admission = None if rules is None else Admission(rules, head, client_ip, state.limiter, now)
+    if admission is not None and (refused := admission.refused_by_guards()) is not None:
+        return refused
+    principal: Principal | None = None
+    if isinstance(match, NotRouted) or match.auth_required:
+        who = state.authentication.authenticate(head.section, snapshot.keys, wall)
+        if not isinstance(who, Principal):
+            return Judgement(who, None, None, *(NO_LIMIT if admission is None else admission.turn_away()))
+        principal = who
+    if admission is not None:
+        grant, limited_by, shadowed = admission.admit(principal)
+    elif principal is not None:
+        grant, limited_by, shadowed = state.limiter.take(principal.id, principal.limit, now), principal, ()
+    else:
+        grant, limited_by, shadowed = NO_LIMIT
+    if grant is not None and not grant.admitted:
+        return Judgement(too_many(grant, limited_by), principal, None, grant, limited_by, shadowed)
     if isinstance(match, NotRouted):
-        return Judgement(_not_routed(match), principal, grant)
-    return Judgement(_trust(match.upstream, state.circuits, now), principal, grant, match)
-
-
-def whole_seconds(nanoseconds: int) -> int:
-    """Seconds, rounded up: whoever waits that long has waited long enough."""
-    return -(-nanoseconds // NANOSECONDS)
+        return Judgement(_not_routed(match), principal, None, grant, limited_by, shadowed)
+    return Judgement(_trust(match.upstream, state.circuits, now), principal, match, grant, limited_by, shadowed)
 
 
 def _trust(upstream: Upstream, circuits: MemoryCircuits, now: float) -> Permit | Problem:
@@ -65,18 +71,6 @@ def _trust(upstream: Upstream, circuits: MemoryCircuits, now: float) -> Permit |
         return SERVICE_DISABLED
     permit = circuits.of(upstream.id, upstream.circuit, now).try_acquire(now)
     return _open_circuit(permit) if isinstance(permit, Refusal) else permit
-
-
-def _too_many(grant: Grant) -> Problem:
-    seconds = whole_seconds(grant.retry_after)
-    return Problem(
-        429,
-        "Too Many Requests",
-        "rate_limited",
-        "rate_limit",
-        f"The limit of {grant.limit.per_minute} requests per minute is used up; one more is admitted in {seconds} s.",
-        b"Retry-After: %d\r\n" % seconds,
-    )
 
 
 def _not_routed(miss: NotRouted) -> Problem:

@@ -19,8 +19,8 @@ def added_fields(request_id: bytes, judgement: Judgement | None) -> bytes:
     remaining, reset = b"%d" % grant.remaining, b"%d" % grant.reset_seconds
     return (
         b"X-Request-Id: %b\r\n%b"
-        b'RateLimit: "default";r=%b;t=%b\r\nX-RateLimit-Remaining: %b\r\nX-RateLimit-Reset: %b\r\n'
-        % (request_id, judgement.principal.policy_field, remaining, reset, remaining, reset)  # type: ignore[union-attr]
+        b";r=%b;t=%b\r\nX-RateLimit-Remaining: %b\r\nX-RateLimit-Reset: %b\r\n"
+        % (request_id, judgement.limited_by.policy_field, remaining, reset, remaining, reset)  # type: ignore[union-attr]
     )
 
 

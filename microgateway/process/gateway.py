@@ -22,7 +22,8 @@ from microgateway.persistence.repository import Repository
 from microgateway.process.composition import authentication, circuit_defaults, proxy_options
 from microgateway.settings import Settings
 from microgateway.snapshot import Snapshot
-from microgateway.state.memory import MemoryCircuits, MemoryLimiter
+from microgateway.state.limits import MemoryLimiter
+from microgateway.state.memory import MemoryCircuits
 
 # A request leaves no cycles behind, so reference counting frees it; what is left for the collector is the control
 # plane's.

@@ -1,4 +1,4 @@
-"""Buckets and circuits in this process's memory. One event loop uses them, so nothing is locked."""
+"""Retry budgets and circuits in this process's memory. One event loop uses them, so nothing is locked."""
 
 import time
 from collections import deque
@@ -6,33 +6,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from microgateway.core.circuit import Circuit, CircuitPolicy, CircuitState, Transition
 from microgateway.core.retry import RetryBudget
-from microgateway.core.token_bucket import NANOSECONDS, Grant, Limit, TokenBucket
 from microgateway.exchange import Event, Listener
 
 LONGEST_HISTORY = 50  # transitions of one circuit
-
-
-class MemoryLimiter:
-    """One token bucket per client.
-
-    Bounded by the clients there are: keys are revoked, never deleted.
-    """
-
-    def __init__(self) -> None:
-        self._buckets: dict[str, TokenBucket] = {}
-
-    def take(self, client: str, limit: Limit, now: float) -> Grant:
-        """One token from the client's bucket, at `now` seconds.
-
-        A changed limit takes force here; what was used stays used.
-        """
-        instant = int(now * NANOSECONDS)
-        bucket = self._buckets.get(client)
-        if bucket is None:
-            bucket = self._buckets[client] = TokenBucket(limit, instant)
-        elif bucket.limit is not limit and bucket.limit != limit:
-            bucket.change_limit(limit, instant)
-        return bucket.take(instant)
 
 
 class MemoryRetryBudgets:

@@ -6,7 +6,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 from microgateway.core import api_keys
-from microgateway.entities import ApiKey, ApiKeySpec, Route, RouteSpec, Service, ServiceSpec
+from microgateway.entities import (
+    ApiKey,
+    ApiKeySpec,
+    RateLimitRule,
+    RateLimitRuleSpec,
+    Route,
+    RouteSpec,
+    Service,
+    ServiceSpec,
+)
 from microgateway.settings import Settings
 
 WHEN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -44,6 +53,13 @@ def key(key_id: str = "key", *, per_minute: int = UNLIMITED, burst: int = UNLIMI
         }
     )
     return IssuedKey(secret, entity)
+
+
+def limit_rule(rule_id: str = "rule", *, per_minute: int = 60, burst: int = 1, **fields: Any) -> RateLimitRule:
+    """Counted all together unless a test says otherwise."""
+    limits = {"requests_per_minute": per_minute, "burst_size": burst}
+    spec = RateLimitRuleSpec.model_validate({"name": rule_id, "count_by": "all", **limits, **fields})
+    return RateLimitRule(**spec.model_dump(), id=rule_id, created_at=WHEN, updated_at=WHEN)
 
 
 def settings(**overrides: Any) -> Settings:
