@@ -31,6 +31,7 @@ METHOD = re.compile(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}$")  # RFC 9110, 5.6.2: a
 HOST = re.compile(r"^(\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*$|^\[[0-9a-f:.]+\]$")
 SERVER_NAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
+SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}")  # RFC 6749, 3.3
 LARGEST_RATE = 1_000_000_000
 LONGEST_PATH = 2_048  # characters of the normal form too: what was kept once must be readable again
 
@@ -117,6 +118,7 @@ Statuses = Annotated[
     AfterValidator(_check_statuses),
 ]
 FailureStatuses = Annotated[Statuses, AfterValidator(_refuse_what_is_no_failure)]
+ServiceId = Annotated[str, Field(min_length=1, max_length=64)]
 FilePath = Annotated[str, Field(min_length=1, max_length=4_096), AfterValidator(_refuse_control_characters)]
 
 
@@ -267,7 +269,7 @@ class RouteSpec(_Spec):
     match: Literal["prefix", "exact"] | None = Field(
         None, description="Left out: `exact` when the path has a `{param}`, otherwise `prefix` (bounded by segments)."
     )
-    service_id: Annotated[str, Field(min_length=1, max_length=64)]
+    service_id: ServiceId
     hosts: Annotated[list[Annotated[str, Field(max_length=255)]], Field(max_length=64)] = []
     methods: Annotated[list[str], Field(max_length=32)] = []
     strip_prefix: bool = Field(False, description="Take the matched path off before the request is sent on.")
@@ -320,6 +322,25 @@ class ApiKeySpec(_Spec):
     burst_size: Annotated[int, Field(ge=1, le=LARGEST_RATE)] | None = None
     expires_at: AwareDatetime | None = None
     enabled: bool = True
+    services: Annotated[list[ServiceId], Field(max_length=256)] = Field(
+        [], description="Ids of the services that it may use; empty: all of them."
+    )
+    scopes: Annotated[list[str], Field(max_length=64)] = Field(
+        [], description="What its tokens say in `scope` (RFC 6749, 3.3)."
+    )
+
+    @field_validator("services", mode="after")
+    @classmethod
+    def drop_repeated(cls, services: list[str]) -> list[str]:
+        return list(dict.fromkeys(services))
+
+    @field_validator("scopes", mode="after")
+    @classmethod
+    def check_scopes(cls, scopes: list[str]) -> list[str]:
+        for scope in scopes:
+            if not SCOPE.fullmatch(scope):
+                raise ValueError(f"{scope!r} is no scope: visible ASCII without spaces, quotes and backslashes")
+        return list(dict.fromkeys(scopes))
 
     @field_validator("expires_at", mode="after")
     @classmethod
@@ -331,13 +352,15 @@ class ApiKeySpec(_Spec):
 
 
 class ApiKey(ApiKeySpec):
-    """A key as it is kept: the hash of it, never itself."""
+    """A key as it is kept: the hash of it, never itself. After a rotation the previous one is good for some time."""
 
     id: str
     requests_per_minute: int
     burst_size: int
     key_prefix: str
     key_hash: Annotated[bytes, Field(repr=False)]
+    previous_hash: Annotated[bytes | None, Field(repr=False)] = None
+    previous_expires_at: AwareDatetime | None = None
     created_at: AwareDatetime
     revoked_at: AwareDatetime | None = None
 

@@ -21,14 +21,29 @@ from microgateway.entities import ApiKey, CircuitSpec, RateLimitRule, Route, Ser
 
 
 class Principal:
-    """Who a request is from: an API key, as the data plane needs it. `expires_at` is seconds since the epoch."""
+    """Who a request is from: an API key, as the data plane needs it. `expires_at` is seconds since the epoch.
 
-    __slots__ = ("enabled", "expires_at", "id", "limit", "name", "policy_field")
+    `services` are the ids of those that it may use, None: all. `digests` are what it is looked up by.
+    """
+
+    __slots__ = (
+        "digests", "enabled", "expires_at", "id", "limit", "name", "policy_field", "scopes", "services"
+    )  # fmt: skip
     space = ""  # where its bucket is kept: with those of the other keys
     enforced = True
 
     def __init__(
-        self, *, id: str, name: str, limit: Limit, policy_field: bytes, enabled: bool, expires_at: float = math.inf
+        self,
+        *,
+        id: str,
+        name: str,
+        limit: Limit,
+        policy_field: bytes,
+        enabled: bool = True,
+        expires_at: float = math.inf,
+        services: frozenset[str] | None = None,
+        scopes: tuple[str, ...] = (),
+        digests: tuple[bytes, ...] = (),
     ) -> None:
         self.id = id
         self.name = name
@@ -36,10 +51,13 @@ class Principal:
         self.policy_field = policy_field
         self.enabled = enabled
         self.expires_at = expires_at
+        self.services = services
+        self.scopes = scopes
+        self.digests = digests
 
     @classmethod
     def of_key(cls, key: ApiKey) -> "Principal":
-        limit, policy_field = _limit_with_field(key.requests_per_minute, key.burst_size)
+        limit, policy_field = limit_with_field(key.requests_per_minute, key.burst_size)
         return cls(
             id=key.id,
             name=key.name,
@@ -47,26 +65,55 @@ class Principal:
             policy_field=policy_field,
             enabled=key.enabled and not key.is_revoked(),
             expires_at=key.expires_at.timestamp() if key.expires_at else math.inf,
+            services=frozenset(key.services) or None,
+            scopes=tuple(key.scopes),
+            digests=(key.key_hash,) if key.previous_hash is None else (key.key_hash, key.previous_hash),
+        )
+
+    def until(self, moment: float) -> "Principal":
+        """The same one, believed until then at the longest: same id, same bucket, same permissions."""
+        return Principal(
+            id=self.id,
+            name=self.name,
+            limit=self.limit,
+            policy_field=self.policy_field,
+            enabled=self.enabled,
+            expires_at=min(moment, self.expires_at),
+            services=self.services,
+            scopes=self.scopes,
         )
 
 
 @lru_cache(maxsize=1_024)
-def _limit_with_field(per_minute: int, burst: int) -> tuple[Limit, bytes]:
+def limit_with_field(per_minute: int, burst: int) -> tuple[Limit, bytes]:
     """One limit object for all keys that have it, with the header lines that tell it."""
     limit = Limit(per_minute, burst)
     return limit, limit_lines(b'"default"', limit)
 
 
 class KeyRing:
-    """Principals by the SHA-256 of their keys."""
+    """Principals by the SHA-256 of their keys, and by their ids.
 
-    __slots__ = ("_by_digest",)
+    A key that was rotated is found by its previous text too, as a principal that expires earlier.
+    """
 
-    def __init__(self, by_digest: Mapping[bytes, Principal]) -> None:
+    __slots__ = ("_by_digest", "_by_id")
+
+    def __init__(self, by_digest: Mapping[bytes, Principal], by_id: Mapping[str, Principal]) -> None:
         self._by_digest = by_digest
+        self._by_id = by_id
+
+    @classmethod
+    def of_keys(cls, keys: Iterable[ApiKey]) -> "KeyRing":
+        by_digest: dict[bytes, Principal] = {}
+        by_id: dict[str, Principal] = {}
+        for key in keys:
+            by_id[key.id] = principal = Principal.of_key(key)
+            by_digest.update(_entries(key, principal))
+        return cls(by_digest, by_id)
 
     def __len__(self) -> int:
-        return len(self._by_digest)
+        return len(self._by_id)
 
     def find(self, credential: bytes) -> Principal | None:
         """Whose key this is, or None for a mistyped or unknown one."""
@@ -74,9 +121,24 @@ class KeyRing:
             self._by_digest.get(api_keys.digest(credential)) if api_keys.is_well_formed_credential(credential) else None
         )
 
-    def replacing(self, digest: bytes, principal: Principal) -> "KeyRing":
-        """A key ring with another principal for this digest."""
-        return KeyRing({**self._by_digest, digest: principal})
+    def of_id(self, key_id: str) -> Principal | None:
+        """The key with this id, of which a token may speak."""
+        return self._by_id.get(key_id)
+
+    def with_key(self, key: ApiKey) -> "KeyRing":
+        """A key ring with this key created, changed or revoked."""
+        by_digest, principal = dict(self._by_digest), Principal.of_key(key)
+        before = self._by_id.get(key.id)
+        for digest in () if before is None else before.digests:
+            by_digest.pop(digest, None)
+        by_digest.update(_entries(key, principal))
+        return KeyRing(by_digest, {**self._by_id, key.id: principal})
+
+
+def _entries(key: ApiKey, principal: Principal) -> Iterator[tuple[bytes, Principal]]:
+    if key.previous_hash is not None and key.previous_expires_at is not None:
+        yield key.previous_hash, principal.until(key.previous_expires_at.timestamp())
+    yield key.key_hash, principal
 
 
 class UpstreamTls(NamedTuple):
@@ -195,7 +257,7 @@ class Snapshot:
     """All that a request's fate depends on besides the request, the shared state and the time."""
 
     version: int = 0
-    keys: KeyRing = field(default_factory=lambda: KeyRing({}))
+    keys: KeyRing = field(default_factory=lambda: KeyRing({}, {}))
     upstreams: Mapping[str, Upstream] = field(default_factory=dict)
     routes: Router[Destination] = field(default_factory=lambda: Router(()))
     unrouted_rules: Rules | None = None
@@ -205,10 +267,10 @@ class Snapshot:
 
     def with_key(self, key: ApiKey) -> "Snapshot":
         """This one with a key created, changed or revoked."""
-        return self._next(keys=self.keys.replacing(key.key_hash, Principal.of_key(key)))
+        return self._next(keys=self.keys.with_key(key))
 
     def with_keys(self, keys: Iterable[ApiKey]) -> "Snapshot":
-        return self._next(keys=KeyRing({key.key_hash: Principal.of_key(key) for key in keys}))
+        return self._next(keys=KeyRing.of_keys(keys))
 
     def with_table(
         self,

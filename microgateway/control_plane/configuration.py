@@ -8,6 +8,7 @@ though whoever asked for it goes away, and should publishing fail, the next snap
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -157,6 +158,7 @@ class Configuration:
 
     @_in_turn
     async def create_key(self, spec: ApiKeySpec) -> IssuedKey:
+        self._table.check_services(spec.services)
         issued = self._mint.key(spec)
         await self.repository.keys.add(issued.key)
         await self._adopt(self._snapshot.with_key(issued.key))
@@ -168,6 +170,13 @@ class Configuration:
 
     async def merge_key(self, key_id: str, patch: Mapping[str, Any]) -> ApiKey:
         return await self._revise_key(key_id, lambda current: merged(ApiKeySpec, current, patch))
+
+    @_in_turn
+    async def rotate_key(self, key_id: str, overlap: timedelta) -> IssuedKey:
+        """The key with a new text. The one that it has now is good for so long, beside the new one."""
+        issued = self._mint.rotated(await self._revisable_key(key_id), overlap)
+        await self._put_key(issued.key)
+        return issued
 
     @_in_turn
     async def revoke_key(self, key_id: str) -> None:
@@ -200,11 +209,17 @@ class Configuration:
 
     @_in_turn
     async def _revise_key(self, key_id: str, revise: Callable[[ApiKey], ApiKeySpec]) -> ApiKey:
-        current = await self.repository.keys.get(key_id)
-        if current.is_revoked():
-            raise ConflictError("This key is revoked, and stays so; create another.", field="revoked_at")
-        key = ApiKey.model_validate(current.model_dump() | self._mint.with_limits(revise(current)))
+        current = await self._revisable_key(key_id)
+        spec = revise(current)
+        self._table.check_services(spec.services, current.services)
+        key = ApiKey.model_validate(current.model_dump() | self._mint.with_limits(spec))
         await self._put_key(key)
+        return key
+
+    async def _revisable_key(self, key_id: str) -> ApiKey:
+        key = await self.repository.keys.get(key_id)
+        if key.is_revoked():
+            raise ConflictError("This key is revoked, and stays so; create another.", field="revoked_at")
         return key
 
     async def _put_key(self, key: ApiKey) -> None:

@@ -1,9 +1,10 @@
 """/api/keys: who may use the gateway, and how much of it."""
 
+from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Response
-from pydantic import AwareDatetime, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from microgateway.control_plane.dependencies import EntityId, Filter, Here, Listing, WhichPart
 from microgateway.control_plane.kept_fields import without_kept_fields
@@ -11,6 +12,8 @@ from microgateway.control_plane.live_view import Live
 from microgateway.control_plane.mint import IssuedKey
 from microgateway.control_plane.problems import documented
 from microgateway.entities import ApiKey, ApiKeySpec, utc
+
+LONGEST_OVERLAP = 366 * 24 * 3_600  # seconds
 
 router = APIRouter(prefix="/api/keys", tags=["keys"])
 
@@ -22,6 +25,7 @@ class KeyAnswer(ApiKeySpec):
     requests_per_minute: int
     burst_size: int
     key_prefix: str
+    previous_expires_at: AwareDatetime | None
     total_requests: int
     rejected_requests: int
     last_used_at: AwareDatetime | None
@@ -34,7 +38,7 @@ class KeyAnswer(ApiKeySpec):
 
 
 class NewKeyAnswer(KeyAnswer):
-    """The only answer that carries the key's text: only its hash is kept."""
+    """The answer to a creation and to a rotation alone carries the key's text: only its hash is kept."""
 
     key: str
 
@@ -50,6 +54,14 @@ class KeyReplacement(ApiKeySpec):
     @classmethod
     def pass_over_kept_fields(cls, body: object) -> object:
         return without_kept_fields(body, KeyAnswer, ApiKeySpec)
+
+
+class Rotation(BaseModel):
+    """How long the text that a key has now is good beside the new one. 0: no longer at all."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    overlap_seconds: Annotated[int, Field(ge=0, le=LONGEST_OVERLAP)]
 
 
 @router.get("")
@@ -86,6 +98,13 @@ async def merge_key(here: Here, key_id: EntityId, patch: Annotated[dict[str, Any
     return KeyAnswer.of(await here.configuration.merge_key(key_id, patch), here.live)
 
 
+@router.post("/{key_id}/rotate", responses=documented(404, 409))
+async def rotate_key(here: Here, key_id: EntityId, rotation: Rotation) -> NewKeyAnswer:
+    """Gives the key a new text, which is shown this once. A second rotation ends the first one's overlap."""
+    issued = await here.configuration.rotate_key(key_id, timedelta(seconds=rotation.overlap_seconds))
+    return NewKeyAnswer.of_issued(issued, here.live)
+
+
 @router.delete("/{key_id}", status_code=204, responses=documented(404))
 async def revoke_key(here: Here, key_id: EntityId) -> None:
     """The key opens nothing any more, for good; it stays in the list. Revoking it again changes nothing."""
@@ -95,7 +114,7 @@ async def revoke_key(here: Here, key_id: EntityId) -> None:
 def _answer_fields(key: ApiKey, live: Live) -> dict[str, Any]:
     usage = live.usage.of_key(key.id)
     return {
-        **key.model_dump(exclude={"key_hash"}),
+        **key.model_dump(exclude={"key_hash", "previous_hash"}),
         "total_requests": usage.total_requests,
         "rejected_requests": usage.rejected_requests,
         "last_used_at": None if usage.last_used_at is None else utc(usage.last_used_at),

@@ -2,7 +2,7 @@
 
 import secrets
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from microgateway.clock import Clock
@@ -51,6 +51,17 @@ class Mint:
             created_at=self.moment(),
         )
         return IssuedKey(key, text, is_generated=given is None)
+
+    def rotated(self, key: ApiKey, overlap: timedelta) -> IssuedKey:
+        """The key with a new text. The text that it has now is good for so long; one that it had before, no more."""
+        text = api_keys.generate(secrets.randbelow)
+        update = {
+            "key_prefix": api_keys.shown_prefix(text),
+            "key_hash": api_keys.digest(text.encode()),
+            "previous_hash": key.key_hash,
+            "previous_expires_at": self.moment() + overlap,
+        }
+        return IssuedKey(key.model_copy(update=update), text)
 
     def with_limits(self, spec: ApiKeySpec) -> dict[str, Any]:
         """The fields of `spec`, with the default limits where it has none."""

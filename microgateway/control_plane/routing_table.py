@@ -1,6 +1,6 @@
 """The services and routes that are configured, as one immutable value."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from microgateway.core.circuit import CircuitPolicy
@@ -27,6 +27,12 @@ class RoutingTable:
         if route_id not in self.routes:
             raise NotFoundError("route", route_id)
         return self.routes[route_id]
+
+    def check_services(self, wanted: Iterable[str], known: Iterable[str] = ()) -> None:
+        """Raises `ConfigurationError` where one is not there and not `known`: a service that a key names may go."""
+        unknown = set(wanted) - self.services.keys() - set(known)
+        if unknown:
+            raise ConfigurationError(f"There is no service with the id {min(unknown)!r}.", field="services")
 
     def with_service(self, service: Service) -> "RoutingTable":
         return RoutingTable({**self.services, service.id: service}, self.routes)

@@ -1,7 +1,7 @@
 """A file of services, routes and keys, to begin with: `{"services": [...], "routes": [...], "keys": [...]}`.
 
-The entries are the bodies that the API takes, except that a route names its `service` by name, and that a key may bring
-its own text as `key`.
+The entries are the bodies that the API takes, except that a route names its `service`, and a key its `services`, by
+name, and that a key may bring its own text as `key`.
 """
 
 import json
@@ -48,7 +48,7 @@ def read_seed(path: Path, mint: Mint) -> Seeded:
         if len(ids) < len(services):
             raise _EntryError("services: two of them have the same name")
         routes = _entries(document, "routes", lambda entry: mint.route(_route_spec(entry, ids)))
-        keys = _entries(document, "keys", lambda entry: _key(entry, mint))
+        keys = _entries(document, "keys", lambda entry: _key(entry, mint, ids))
         if len({issued.text for issued in keys}) < len(keys):
             raise _EntryError("keys: two of them have the same text")
     return Seeded(services, routes, keys)
@@ -94,11 +94,20 @@ def _route_spec(entry: dict[str, Any], ids: dict[str, str]) -> RouteSpec:
     )
 
 
-def _key(entry: dict[str, Any], mint: Mint) -> IssuedKey:
+def _key(entry: dict[str, Any], mint: Mint, ids: dict[str, str]) -> IssuedKey:
     text = entry.get("key")
     if text is not None and not (isinstance(text, str) and api_keys.is_well_formed(text)):
         raise _EntryError("key: this is not a key that a MicroGateway has made (length, prefix or check digits)")
-    return mint.key(ApiKeySpec.model_validate({name: value for name, value in entry.items() if name != "key"}), text)
+    fields = {name: value for name, value in entry.items() if name != "key"}
+    if isinstance(names := fields.get("services"), list):
+        fields["services"] = [_service_id(name, ids) for name in names]
+    return mint.key(ApiKeySpec.model_validate(fields), text)
+
+
+def _service_id(name: object, ids: dict[str, str]) -> str:
+    if not isinstance(name, str) or name not in ids:
+        raise _EntryError(f"services: this file has no service {name!r}")
+    return ids[name]
 
 
 @contextmanager

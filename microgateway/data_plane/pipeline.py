@@ -1,8 +1,8 @@
 """The gateway's judgement: may this request pass, where does it go, is the service trusted. One straight line, no I/O,
 no clock.
 
-The answers keep the order 401, 429, 404/405, 503, though the route is looked up first: a public route needs no key, and
-a stranger is told nothing about routes.
+The answers keep the order 401, 429, 404/405, 403, 503, though the route is looked up first: a public route needs no
+key, and a stranger is told nothing about routes.
 """
 
 import math
@@ -18,6 +18,9 @@ from microgateway.state.limits import MemoryLimiter
 from microgateway.state.memory import MemoryCircuits, MemoryRetryBudgets
 
 NO_ROUTE = Problem(404, "Not Found", "route_not_found", "router", "No route takes this path.")
+SERVICE_NOT_ALLOWED = Problem(
+    403, "Forbidden", "service_not_allowed", "auth", "This key may not use the service behind this route."
+)
 SERVICE_DISABLED = Problem(
     503, "Service Unavailable", "service_disabled", "router", "The service behind this route is switched off."
 )
@@ -63,6 +66,8 @@ def decide(head: RequestHead, client_ip: str, snapshot: Snapshot, state: State, 
         return Judgement(too_many(grant, limited_by), principal, None, grant, limited_by, shadowed)
     if isinstance(match, NotRouted):
         return Judgement(_not_routed(match), principal, None, grant, limited_by, shadowed)
+    if principal is not None and principal.services is not None and match.upstream.id not in principal.services:
+        return Judgement(SERVICE_NOT_ALLOWED, principal, match, grant, limited_by, shadowed)
     return Judgement(_trust(match.upstream, state.circuits, now), principal, match, grant, limited_by, shadowed)
 
 

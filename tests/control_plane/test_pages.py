@@ -92,6 +92,7 @@ async def test_the_description_covers_the_api(control: Control) -> None:
         "/api/routes/{route_id}": ["delete", "get", "patch", "put"],
         "/api/keys": ["get", "post"],
         "/api/keys/{key_id}": ["delete", "get", "patch", "put"],
+        "/api/keys/{key_id}/rotate": ["post"],
         "/api/circuit-breakers": ["get"],
         "/api/circuit-breakers/{service_id}": ["get"],
         "/api/circuit-breakers/{service_id}/reset": ["post"],
