@@ -1,0 +1,200 @@
+"""What happened in the last so many seconds, for any number of them up to a day, out of little memory.
+
+Time is divided into slots. A *rung* has slots of one length and keeps the last so many; the rungs of a ladder have
+longer and longer ones. What happens goes into the open slot of the shortest rung; a slot that is over is closed: packed
+into a few bytes, and added to the open slot of the next rung. So a window is read from the rung that is fine enough for
+it and reaches back twice as far, for the window before it.
+
+A window ends with the slot that is running, so it is shorter than asked for by the part of that slot that is still to
+come: `Span.seconds` says how long it is. Times are whole seconds since the epoch, and never go back: an earlier one
+counts as the latest that was seen.
+"""
+
+from collections import defaultdict, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from microgateway.core import histogram
+
+
+class Rung(NamedTuple):
+    """Slots of so many seconds, and how many of them are kept."""
+
+    seconds: int
+    slots: int
+
+
+LADDER = (Rung(1, 121), Rung(10, 121), Rung(60, 121), Rung(600, 289))  # for a minute, ten, an hour, and a day
+LONGEST_WINDOW = 86_400  # seconds; the last rung has twice that
+SLOT_BYTES = 400  # of a closed slot and its counts, besides the bins of its histograms, six bytes each
+
+
+class Tally:
+    """Counts, and histograms of durations, of one span of time. What stands at which place is the owner's matter."""
+
+    __slots__ = ("counts", "histograms")
+
+    def __init__(self, counts: int, histograms: int) -> None:
+        self.counts = [0] * counts
+        self.histograms: list[defaultdict[int, int]] = [defaultdict(int) for _ in range(histograms)]
+
+    def add(self, other: "Tally") -> None:
+        self.add_counts(other.counts)
+        for own, counts in zip(self.histograms, other.histograms, strict=True):
+            histogram.add(own, counts)
+
+    def add_counts(self, counts: Sequence[int]) -> None:
+        for place, count in enumerate(counts):
+            self.counts[place] += count
+
+    def is_empty(self) -> bool:
+        return not any(self.counts)
+
+
+class Closed(NamedTuple):
+    """A slot that is over. `start` is its first second; histograms are packed."""
+
+    start: int
+    counts: tuple[int, ...]
+    histograms: tuple[bytes, ...]
+
+    @classmethod
+    def of(cls, start: int, tally: Tally) -> "Closed":
+        return cls(start, tuple(tally.counts), tuple(map(histogram.packed, tally.histograms)))
+
+    def add_to(self, tally: Tally) -> None:
+        tally.add_counts(self.counts)
+        for own, data in zip(tally.histograms, self.histograms, strict=True):
+            histogram.add(own, histogram.unpacked(data))
+
+    def tally(self) -> Tally:
+        tally = Tally(len(self.counts), len(self.histograms))
+        self.add_to(tally)
+        return tally
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A window as its rung can have it: the slots from `first` to `last`, each of `slot` seconds, by their starts.
+
+    `seconds` is how long it has lasted so far.
+    """
+
+    first: int
+    last: int
+    slot: int
+    seconds: float
+
+    def before(self) -> "Span":
+        """The window before, which is over and has its whole length."""
+        length = self.last - self.first + self.slot
+        return Span(self.first - length, self.last - length, self.slot, float(length))
+
+    def starts(self) -> range:
+        return range(self.first, self.last + 1, self.slot)
+
+
+def span_of(window: int, now: float, ladder: Sequence[Rung] = LADDER) -> Span:
+    """The last `window` seconds at `now`, on the finest rung that has them and the window before."""
+    slot = next((rung.seconds for rung in ladder if rung.seconds * (rung.slots - 1) >= 2 * window), ladder[-1].seconds)
+    last = int(now) - int(now) % slot
+    first = last - (-(-window // slot) - 1) * slot
+    return Span(first, last, slot, max(now - first, 0.001))
+
+
+class _Level:
+    """A rung at work: its open slot, and those that are over."""
+
+    __slots__ = ("closed", "opened", "seconds", "start")
+
+    def __init__(self, rung: Rung) -> None:
+        self.seconds = rung.seconds
+        self.start = 0
+        self.opened: Tally | None = None
+        self.closed: deque[Closed] = deque(maxlen=rung.slots)
+
+
+class Rolling:
+    """One series. `counts` and `histograms`: how many of each its tallies have."""
+
+    __slots__ = ("_levels", "counts", "histograms")
+
+    def __init__(self, *, counts: int, histograms: int, ladder: Sequence[Rung] = LADDER) -> None:
+        self.counts = counts
+        self.histograms = histograms
+        self._levels = [_Level(rung) for rung in ladder]
+
+    @property
+    def last_used(self) -> int:
+        """The second of the last tally, 0 before the first."""
+        return self._levels[0].start
+
+    def add(self, tally: Tally, now: int) -> None:
+        """Counts what has happened in the second `now`."""
+        self._put(0, tally, max(now, self.last_used))
+
+    def restore(self, closed: Closed, seconds: int) -> None:
+        """Puts back a slot of so many seconds that an earlier process has seen, the oldest first, before any `add`."""
+        number = next(number for number, level in enumerate(self._levels) if level.seconds == seconds)
+        self._put(number, closed.tally(), closed.start)
+
+    def over(self, span: Span) -> Tally:
+        """All of a span."""
+        total = Tally(self.counts, self.histograms)
+        for _, part in self._parts(span):
+            if isinstance(part, Closed):
+                part.add_to(total)
+            else:
+                total.add(part)
+        return total
+
+    def by_slot(self, span: Span) -> dict[int, list[int]]:
+        """The counts of each slot of a span that has any, by its start."""
+        found: dict[int, list[int]] = {}
+        for start, part in self._parts(span):
+            counts = found.setdefault(start, [0] * self.counts)
+            for place, count in enumerate(part.counts):
+                counts[place] += count
+        return found
+
+    def closed_slots(self, seconds: int, since: int) -> Iterator[Closed]:
+        """Slots of this length that are over and began at `since` or later, the oldest first."""
+        level = next(level for level in self._levels if level.seconds == seconds)
+        return (slot for slot in level.closed if slot.start >= since)
+
+    def close_until(self, now: int) -> None:
+        """Closes what is over at `now`, though nothing happens in this series any more."""
+        self._put(0, Tally(self.counts, self.histograms), max(now, self.last_used))
+        for number in range(1, len(self._levels)):
+            self._put(number, Tally(self.counts, self.histograms), max(now, self._levels[number].start))
+
+    def _put(self, number: int, tally: Tally, at: int) -> None:
+        level = self._levels[number]
+        start = at - at % level.seconds
+        if level.opened is None or level.start != start:
+            if level.opened is not None and not level.opened.is_empty():
+                level.closed.append(Closed.of(level.start, level.opened))
+                if number + 1 < len(self._levels):
+                    self._put(number + 1, level.opened, level.start)
+            level.start = start
+            level.opened = Tally(self.counts, self.histograms)
+        level.opened.add(tally)
+
+    def _parts(self, span: Span) -> Iterator[tuple[int, Closed | Tally]]:
+        """What lies in a span, with the slot it belongs to. Open slots of shorter rungs are not in this one yet."""
+        for level in self._levels:
+            if level.opened is not None:
+                start = level.start - level.start % span.slot
+                if span.first <= start <= span.last:
+                    yield start, level.opened
+            if level.seconds == span.slot:
+                for slot in level.closed:
+                    if span.first <= slot.start <= span.last:
+                        yield slot.start, slot
+                return
+
+
+def most_bytes(*, histograms: int, bins: int, ladder: Sequence[Rung] = LADDER) -> int:
+    """The memory that one series may take when each histogram of each slot has so many bins that are not empty."""
+    return sum(rung.slots + 1 for rung in ladder) * (SLOT_BYTES + histograms * bins * 6)
