@@ -83,15 +83,16 @@ class Judgement:
 class Exchange:
     """One request, from its head to its end, recorded exactly once, however it ended.
 
-    `started`, `answered` (the answer's first byte) and `ended` are seconds on the monotonic clock, `timestamp` is
-    seconds since the epoch. `status` is what the client got, 499 when it left before. `attempts` counts requests sent
-    or tried upstream.
+    `started`, `sent` (the last attempt was handed to its connection), `answered` (the answer's first byte) and `ended`
+    are seconds on the monotonic clock, 0 for what did not happen; `timestamp` is seconds since the epoch. `status` is
+    what the client got, 499 when it left before. `attempts` counts requests sent or tried upstream.
     """
 
     # Defaults on the class, and no slots: a request sets what it has, which is quicker than setting all there is
     request_id = b""
     traceparent = b""
     judgement: "Judgement | None" = None
+    sent = 0.0
     answered = 0.0
     ended = 0.0
     status = 0

@@ -10,6 +10,7 @@ come: `Span.seconds` says how long it is. Times are whole seconds since the epoc
 counts as the latest that was seen.
 """
 
+import struct
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ class Rung(NamedTuple):
 
 LADDER = (Rung(1, 121), Rung(10, 121), Rung(60, 121), Rung(600, 289))  # for a minute, ten, an hour, and a day
 LONGEST_WINDOW = 86_400  # seconds; the last rung has twice that
-SLOT_BYTES = 400  # of a closed slot and its counts, besides the bins of its histograms, six bytes each
+SLOT_BYTES = 340  # of a closed slot, with up to twelve counts and three histograms, besides six bytes for each bin
 
 
 class Tally:
@@ -53,15 +54,20 @@ class Tally:
 
 
 class Closed(NamedTuple):
-    """A slot that is over. `start` is its first second; histograms are packed."""
+    """A slot that is over, packed. `start` is its first second. A count is less than 2 ** 63."""
 
     start: int
-    counts: tuple[int, ...]
+    packed_counts: bytes
     histograms: tuple[bytes, ...]
 
     @classmethod
     def of(cls, start: int, tally: Tally) -> "Closed":
-        return cls(start, tuple(tally.counts), tuple(map(histogram.packed, tally.histograms)))
+        counts = struct.pack(f"<{len(tally.counts)}q", *tally.counts)
+        return cls(start, counts, tuple(map(histogram.packed, tally.histograms)))
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        return struct.unpack(f"<{len(self.packed_counts) // 8}q", self.packed_counts)
 
     def add_to(self, tally: Tally) -> None:
         tally.add_counts(self.counts)
@@ -149,13 +155,15 @@ class Rolling:
                 total.add(part)
         return total
 
-    def by_slot(self, span: Span) -> dict[int, list[int]]:
-        """The counts of each slot of a span that has any, by its start."""
-        found: dict[int, list[int]] = {}
+    def by_slot(self, span: Span) -> dict[int, Tally]:
+        """Each slot of a span in which something happened, by its start."""
+        found: dict[int, Tally] = {}
         for start, part in self._parts(span):
-            counts = found.setdefault(start, [0] * self.counts)
-            for place, count in enumerate(part.counts):
-                counts[place] += count
+            tally = found.setdefault(start, Tally(self.counts, self.histograms))
+            if isinstance(part, Closed):
+                part.add_to(tally)
+            else:
+                tally.add(part)
         return found
 
     def closed_slots(self, seconds: int, since: int) -> Iterator[Closed]:

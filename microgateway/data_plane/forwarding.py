@@ -152,6 +152,7 @@ class Forwarding:
         if head.section.body != NO_BODY:
             body, self._body = list(self._body), self._body if self._replayable else ()
             self._write_body(connection, body, done=self._request_done)
+        exchange.sent = self._plane.now()
 
     def _write_body(self, connection: "UpstreamConnection", pieces: list[Piece], *, done: bool) -> None:
         if self.head.section.body == CHUNKED:

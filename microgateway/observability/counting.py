@@ -1,0 +1,307 @@
+"""The quick half of the metrics: counts every exchange once, into the one cell for its like.
+
+A cell is for one route, method, status and code. Neighbours in a batch often belong to one cell and one key, so the
+last ones' are kept at hand, and a run of them is added up in local variables. Everything that is read later, by
+services, statuses, windows or Prometheus's labels, is added up from cells, once a second or when somebody asks; nothing
+is counted a second time, so all of it agrees.
+
+This is on the data plane's processor time: `Counting.count` is a long function because it earns it.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+
+from microgateway.core import histogram
+from microgateway.core.histogram import BIN_OF_SMALL, SMALL, bin_of
+from microgateway.exchange import Exchange
+from microgateway.observability.outcomes import OUTCOMES, outcome_of
+from microgateway.snapshot import Destination, Principal
+
+METHODS = {
+    name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
+}
+OTHER_METHOD = "OTHER"
+OTHER = "other"  # what shares a place because there were too many
+UNMATCHED = "unmatched"  # the route and service of a request that got to none
+MOST_REMEMBERED = 10_000  # destinations and principals of snapshots that may be gone
+
+
+class Cell:
+    """Exchanges of one kind since the last fold, and under `all_…` since the start. `microseconds`: of durations."""
+
+    __slots__ = (
+        "all_bytes_in",
+        "all_bytes_out",
+        "all_requests",
+        "bytes_in",
+        "bytes_out",
+        "code",
+        "durations",
+        "method",
+        "microseconds",
+        "outcome",
+        "requests",
+        "route",
+        "stage",
+        "status",
+    )
+
+    def __init__(self, route: "RouteCells", method: str, status: int, code: str, stage: str) -> None:
+        self.route = route
+        self.method = method
+        self.status = status
+        self.code = code
+        self.stage = stage
+        self.outcome = outcome_of(status, stage)
+        self.all_requests = self.all_bytes_in = self.all_bytes_out = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self.requests = self.microseconds = self.bytes_in = self.bytes_out = 0
+        self.durations: defaultdict[int, int] = defaultdict(int)
+
+    def settle(self) -> None:
+        """Adds what was counted to what was before, and begins anew."""
+        self.all_requests += self.requests
+        self.all_bytes_in += self.bytes_in
+        self.all_bytes_out += self.bytes_out
+        self.route.all_microseconds += self.microseconds
+        histogram.add(self.route.all_durations, self.durations)
+        self._begin()
+
+
+class RouteCells:
+    """One route's cells, and what is counted for the route as a whole.
+
+    `upstream` and `overhead` are histograms since the last fold, `all_…` are since the start; `retries` counts by fault
+    since the start.
+    """
+
+    __slots__ = (
+        "all_durations",
+        "all_microseconds",
+        "all_overhead",
+        "all_overhead_microseconds",
+        "all_upstream",
+        "all_upstream_microseconds",
+        "cells",
+        "overhead",
+        "overhead_microseconds",
+        "retries",
+        "route",
+        "route_id",
+        "service",
+        "service_id",
+        "upstream",
+        "upstream_microseconds",
+    )
+
+    def __init__(self, *, route_id: str, route: str, service_id: str, service: str) -> None:
+        self.route_id = route_id
+        self.route = route
+        self.service_id = service_id
+        self.service = service
+        self.cells: dict[tuple[bytes, int, str], Cell] = {}
+        self.retries: defaultdict[str, int] = defaultdict(int)
+        self.all_durations: dict[int, int] = {}
+        self.all_upstream: dict[int, int] = {}
+        self.all_overhead: dict[int, int] = {}
+        self.all_microseconds = self.all_upstream_microseconds = self.all_overhead_microseconds = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self.upstream: defaultdict[int, int] = defaultdict(int)
+        self.overhead: defaultdict[int, int] = defaultdict(int)
+        self.upstream_microseconds = self.overhead_microseconds = 0
+
+    def settle(self) -> None:
+        """Adds what was counted to what was before, and begins anew."""
+        self.all_upstream_microseconds += self.upstream_microseconds
+        self.all_overhead_microseconds += self.overhead_microseconds
+        histogram.add(self.all_upstream, self.upstream)
+        histogram.add(self.all_overhead, self.overhead)
+        self._begin()
+
+
+class KeyCell:
+    """One key's exchanges since the last fold, and under `all_outcomes` since the start."""
+
+    __slots__ = ("all_outcomes", "durations", "is_dirty", "key_id", "microseconds", "name", "outcomes")
+
+    def __init__(self, key_id: str, name: str) -> None:
+        self.key_id = key_id
+        self.name = name
+        self.all_outcomes = [0] * len(OUTCOMES)
+        self._begin()
+
+    def _begin(self) -> None:
+        self.is_dirty = False
+        self.outcomes = [0] * len(OUTCOMES)
+        self.microseconds = 0
+        self.durations: defaultdict[int, int] = defaultdict(int)
+
+    def settle(self) -> None:
+        """Adds what was counted to what was before, and begins anew."""
+        self.all_outcomes = [all_of + new for all_of, new in zip(self.all_outcomes, self.outcomes, strict=True)]
+        self._begin()
+
+
+class Counting:
+    """All cells. Bounded: past `most_routes`, `most_keys` and `most_cells`, newcomers share one called "other"."""
+
+    def __init__(self, *, most_routes: int, most_keys: int, most_cells: int) -> None:
+        self._most_routes = most_routes
+        self._most_keys = most_keys
+        self._most_cells = most_cells
+        self.unmatched = RouteCells(route_id="", route=UNMATCHED, service_id="", service=UNMATCHED)
+        self.other = RouteCells(route_id=OTHER, route=OTHER, service_id=OTHER, service=OTHER)
+        self.routes: dict[tuple[str, str], RouteCells] = {}
+        self.other_key = KeyCell(OTHER, OTHER)
+        self.keys: dict[str, KeyCell] = {}
+        self.cells = 0
+        self.dirty: list[Cell] = []
+        self.dirty_keys: list[KeyCell] = []
+        self._by_destination: dict[int, tuple[Destination, RouteCells]] = {}
+        self._by_principal: dict[Principal, KeyCell] = {}
+
+    def count(self, batch: Sequence[Exchange]) -> None:  # noqa: C901  see the module's first lines
+        """Each exchange of a batch, once. Durations are whole microseconds, from the request's head to the end."""
+        if not batch:
+            return
+        first = batch[0]
+        destination, method, status, code = first.destination, first.method, first.status, first.code
+        cell = self._cell(destination, first)
+        route, durations = cell.route, cell.durations
+        principal: Principal | None = None
+        key: KeyCell | None = None
+        small, bins = SMALL, BIN_OF_SMALL
+        requests = microseconds = bytes_in = bytes_out = 0
+        for exchange in batch:
+            judgement = exchange.judgement
+            if judgement is None:
+                to, by = None, None
+            else:
+                to, by = judgement.destination, judgement.principal
+            if (
+                to is not destination
+                or exchange.status != status
+                or exchange.code is not code
+                or exchange.method != method
+            ):
+                self._add(cell, requests, microseconds, bytes_in, bytes_out)
+                requests = microseconds = bytes_in = bytes_out = 0
+                destination, status, code, method = to, exchange.status, exchange.code, exchange.method
+                cell = self._cell(to, exchange)
+                route, durations = cell.route, cell.durations
+            if by is not principal:
+                principal, key = by, None if by is None else self._key(by)
+            duration = int((exchange.ended - exchange.started) * 1_000_000)
+            number = bins[duration] if 0 <= duration < small else bin_of(max(0, duration))
+            durations[number] += 1
+            requests += 1
+            microseconds += duration
+            bytes_in += exchange.bytes_in
+            bytes_out += exchange.bytes_out
+            if key is not None:
+                key.outcomes[cell.outcome] += 1
+                key.microseconds += duration
+                key.durations[number] += 1
+            sent = exchange.sent
+            if sent:
+                own = int((sent - exchange.started) * 1_000_000)
+                rest = duration - own
+                route.upstream[bins[rest] if 0 <= rest < small else bin_of(max(0, rest))] += 1
+                route.upstream_microseconds += rest
+                if exchange.attempts == 1:
+                    route.overhead[bins[own] if 0 <= own < small else bin_of(max(0, own))] += 1
+                    route.overhead_microseconds += own
+            if exchange.failed_attempts is not None and exchange.attempts > 1:
+                for fault, _ in exchange.failed_attempts[: exchange.attempts - 1]:
+                    route.retries[fault] += 1
+        self._add(cell, requests, microseconds, bytes_in, bytes_out)
+
+    def all_routes(self) -> Iterable[RouteCells]:
+        """Those of unknown routes and of all above the bound too."""
+        return (*self.routes.values(), self.unmatched, self.other)
+
+    def forget_routes(self, is_gone: Callable[[RouteCells], bool]) -> None:
+        """What was counted for them since the start is gone with them. Called when nothing waits to be folded."""
+        for name in [name for name, route in self.routes.items() if is_gone(route)]:
+            self.cells -= len(self.routes.pop(name).cells)
+        self._by_destination.clear()
+
+    def forget_keys(self, is_gone: Callable[[KeyCell], bool]) -> None:
+        for key_id in [key_id for key_id, cell in self.keys.items() if is_gone(cell)]:
+            del self.keys[key_id]
+        self._by_principal.clear()
+
+    def _add(self, cell: Cell, requests: int, microseconds: int, bytes_in: int, bytes_out: int) -> None:
+        if not cell.requests:
+            self.dirty.append(cell)
+        cell.requests += requests
+        cell.microseconds += microseconds
+        cell.bytes_in += bytes_in
+        cell.bytes_out += bytes_out
+
+    def _cell(self, destination: Destination | None, exchange: Exchange) -> Cell:
+        route = self.unmatched if destination is None else self._route(destination)
+        known = route.cells.get((exchange.method, exchange.status, exchange.code))
+        return known or self._new_cell(route, exchange)
+
+    def _new_cell(self, route: RouteCells, exchange: Exchange) -> Cell:
+        """Methods that are not usual, and cells past the bound, share one."""
+        method, status, code = exchange.method, exchange.status, exchange.code
+        name = METHODS.get(method)
+        if name is None:
+            method, name = b"", OTHER_METHOD
+        if self.cells >= self._most_cells:
+            route, code = self.other, exchange.stage
+        key = (method, status, code)
+        cell = route.cells.get(key)
+        if cell is None:
+            cell = route.cells[key] = Cell(route, name, status, code, exchange.stage)
+            self.cells += 1
+        return cell
+
+    def _route(self, destination: Destination) -> RouteCells:
+        """Destinations are told apart as objects: that is quick, and a snapshot's are its own."""
+        known = self._by_destination.get(id(destination))
+        if known is not None:
+            return known[1]
+        upstream = destination.upstream
+        name = (destination.id, upstream.id)
+        route = self.routes.get(name)
+        if route is None:
+            if len(self.routes) >= self._most_routes:
+                route = self.other
+            else:
+                route = self.routes[name] = RouteCells(
+                    route_id=destination.id, route=destination.path, service_id=upstream.id, service=upstream.name
+                )
+        else:
+            route.route, route.service = destination.path, upstream.name  # it may have been renamed
+        if len(self._by_destination) >= MOST_REMEMBERED:
+            self._by_destination.clear()
+        self._by_destination[id(destination)] = (destination, route)
+        return route
+
+    def _key(self, principal: Principal) -> KeyCell:
+        cell = self._by_principal.get(principal) or self._remember_key(principal)
+        if not cell.is_dirty:
+            cell.is_dirty = True
+            self.dirty_keys.append(cell)
+        return cell
+
+    def _remember_key(self, principal: Principal) -> KeyCell:
+        cell = self.keys.get(principal.id)
+        if cell is None:
+            if len(self.keys) >= self._most_keys:
+                cell = self.other_key
+            else:
+                cell = self.keys[principal.id] = KeyCell(principal.id, principal.name)
+        else:
+            cell.name = principal.name
+        if len(self._by_principal) >= MOST_REMEMBERED:
+            self._by_principal.clear()
+        self._by_principal[principal] = cell
+        return cell

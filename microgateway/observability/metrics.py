@@ -1,0 +1,192 @@
+"""What is known of the traffic: what has happened since the start, and in any window of the last day.
+
+The counting is `counting.py`'s. Once a second, and whenever somebody asks, `fold` takes what was counted since and adds
+it to the totals since the start (Prometheus's) and to the windows: of everything, and by service, route, key, status.
+So whoever asks sees every exchange that was handed over by then, and all views are sums of the same counts.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from microgateway.core import histogram
+from microgateway.core.rolling import Rolling, Tally
+from microgateway.exchange import Exchange
+from microgateway.observability.counting import OTHER, Cell, Counting, KeyCell, RouteCells
+from microgateway.observability.outcomes import OUTCOMES
+
+# The places of a tally's counts, behind the outcomes, and of its histograms
+MICROSECONDS, UPSTREAM_MICROSECONDS, OVERHEAD_MICROSECONDS = range(len(OUTCOMES), len(OUTCOMES) + 3)
+COUNTS = len(OUTCOMES) + 3
+DURATION, UPSTREAM, OVERHEAD = range(3)
+ALL_HISTOGRAMS = 3  # of everything and of services; routes, keys and statuses have durations only
+FORGOTTEN_AFTER = 3_600  # seconds without traffic, when there is no room for another series
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The most services, routes and keys, each, that are told apart, and kinds of exchanges in all."""
+
+    series: int = 100
+    cells: int = 10_000
+
+
+class Series:
+    """The windows of one service, route, key or status. `parent` is the name of a route's service."""
+
+    __slots__ = ("id", "name", "parent", "rolling")
+
+    def __init__(self, id: str, name: str, *, histograms: int, parent: str = "") -> None:
+        self.id = id
+        self.name = name
+        self.parent = parent
+        self.rolling = Rolling(counts=COUNTS, histograms=histograms)
+
+
+class SeriesTable:
+    """Series by id. When there are `most`, newcomers share the one called "other", until an idle one is forgotten."""
+
+    def __init__(self, *, most: int, histograms: int) -> None:
+        self._most = most
+        self._histograms = histograms
+        self._series: dict[str, Series] = {}
+
+    def __iter__(self) -> Iterator[Series]:
+        return iter(self._series.values())
+
+    def get(self, series_id: str) -> Series | None:
+        return self._series.get(series_id)
+
+    def obtain(self, series_id: str, name: str, parent: str = "") -> Series:
+        series = self._series.get(series_id)
+        if series is None:
+            if len(self._series) >= self._most and series_id != OTHER:
+                return self.obtain(OTHER, OTHER)
+            series = self._series[series_id] = Series(series_id, name, histograms=self._histograms, parent=parent)
+        series.name, series.parent = name, parent
+        return series
+
+    def forget_idle(self, now: int) -> None:
+        """Where there is no room left."""
+        if len(self._series) >= self._most:
+            self.forget(series.id for series in self if series.rolling.last_used < now - FORGOTTEN_AFTER)
+
+    def forget(self, series_ids: Iterable[str]) -> None:
+        for series_id in list(series_ids):
+            self._series.pop(series_id, None)
+
+
+class _Tallies:
+    """What one fold has for the series of one table."""
+
+    def __init__(self, table: SeriesTable, histograms: int) -> None:
+        self._table = table
+        self._histograms = histograms
+        self._tallies: dict[Series, Tally] = {}
+
+    def of(self, series_id: str, name: str, parent: str = "") -> Tally:
+        series = self._table.obtain(series_id, name, parent)
+        tally = self._tallies.get(series)
+        if tally is None:
+            tally = self._tallies[series] = Tally(COUNTS, self._histograms)
+        return tally
+
+    def add(self, now: int) -> None:
+        for series, tally in self._tallies.items():
+            series.rolling.add(tally, now)
+
+
+class Metrics:
+    """Fed with batches of exchanges, read by everybody who tells of the traffic. Knows nothing of who feeds it.
+
+    `known_since`: seconds since the epoch; of what was before, nothing is known.
+    """
+
+    def __init__(self, *, bounds: Bounds, now: float) -> None:
+        self.known_since = now
+        self.counting = Counting(most_routes=bounds.series, most_keys=bounds.series, most_cells=bounds.cells)
+        self.total = Rolling(counts=COUNTS, histograms=ALL_HISTOGRAMS)
+        self.services = SeriesTable(most=bounds.series, histograms=ALL_HISTOGRAMS)
+        self.routes = SeriesTable(most=bounds.series, histograms=1)
+        self.keys = SeriesTable(most=bounds.series, histograms=1)
+        self.statuses = SeriesTable(most=bounds.series, histograms=1)
+        self._pruned = int(now)
+
+    def count(self, batch: Sequence[Exchange]) -> None:
+        """Counts each exchange of a batch, once."""
+        self.counting.count(batch)
+
+    def fold(self, now: float) -> None:
+        """Takes what was counted since the last fold as having happened in this second of the epoch."""
+        second = int(now)
+        counting = self.counting
+        if counting.dirty:
+            self._fold_cells(counting.dirty, second)
+            counting.dirty.clear()
+        if counting.dirty_keys:
+            self._fold_keys(counting.dirty_keys, second)
+            counting.dirty_keys.clear()
+        if second - self._pruned >= 60:
+            self._pruned = second
+            self._prune(second)
+
+    def keep_services(self, service_ids: Collection[str], now: float) -> None:
+        """Forgets services, and their routes, that are not configured any more. Their part of the windows stays."""
+        self.fold(now)
+        gone = {series.id for series in self.services} - {*service_ids, OTHER}
+        self.services.forget(gone)
+        self.routes.forget(route.route_id for route in self.counting.routes.values() if route.service_id in gone)
+        self.counting.forget_routes(lambda route: route.service_id in gone)
+
+    def _fold_cells(self, cells: Sequence[Cell], second: int) -> None:
+        total = Tally(COUNTS, ALL_HISTOGRAMS)
+        services = _Tallies(self.services, ALL_HISTOGRAMS)
+        routes, statuses = _Tallies(self.routes, 1), _Tallies(self.statuses, 1)
+        touched: dict[int, RouteCells] = {}
+        for cell in cells:
+            route = cell.route
+            touched[id(route)] = route
+            tallies = [total, statuses.of(str(cell.status), str(cell.status))]
+            if route.service_id:
+                tallies.append(services.of(route.service_id, route.service))
+                tallies.append(routes.of(route.route_id, route.route, route.service))
+            for tally in tallies:
+                _add_cell(tally, cell)
+            cell.settle()
+        for route in touched.values():
+            for tally in (total, services.of(route.service_id, route.service)) if route.service_id else (total,):
+                _add_route(tally, route)
+            route.settle()
+        self.total.add(total, second)
+        for tallies_of in (services, routes, statuses):
+            tallies_of.add(second)
+
+    def _fold_keys(self, cells: Sequence[KeyCell], second: int) -> None:
+        keys: defaultdict[Series, Tally] = defaultdict(lambda: Tally(COUNTS, 1))
+        for cell in cells:
+            tally = keys[self.keys.obtain(cell.key_id, cell.name)]
+            tally.add_counts(cell.outcomes)
+            tally.counts[MICROSECONDS] += cell.microseconds
+            histogram.add(tally.histograms[DURATION], cell.durations)
+            cell.settle()
+        for series, tally in keys.items():
+            series.rolling.add(tally, second)
+
+    def _prune(self, second: int) -> None:
+        for table in (self.services, self.routes, self.keys, self.statuses):
+            table.forget_idle(second)
+        self.counting.forget_keys(lambda key: self.keys.get(key.key_id) is None)
+        self.counting.forget_routes(lambda route: self.routes.get(route.route_id) is None)
+
+
+def _add_cell(tally: Tally, cell: Cell) -> None:
+    tally.counts[cell.outcome] += cell.requests
+    tally.counts[MICROSECONDS] += cell.microseconds
+    histogram.add(tally.histograms[DURATION], cell.durations)
+
+
+def _add_route(tally: Tally, route: RouteCells) -> None:
+    tally.counts[UPSTREAM_MICROSECONDS] += route.upstream_microseconds
+    tally.counts[OVERHEAD_MICROSECONDS] += route.overhead_microseconds
+    histogram.add(tally.histograms[UPSTREAM], route.upstream)
+    histogram.add(tally.histograms[OVERHEAD], route.overhead)
