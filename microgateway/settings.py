@@ -64,6 +64,8 @@ class Settings(BaseSettings):
     circuit_recovery_timeout: Seconds = Field(30.0, alias="CIRCUIT_RECOVERY_TIMEOUT")
     circuit_half_open_max_calls: Annotated[int, Field(ge=1, le=10_000)] = Field(3, alias="CIRCUIT_HALF_OPEN_MAX_CALLS")
 
+    metrics_series: Annotated[int, Field(ge=1, le=10_000)] = Field(100, alias="MICROGATEWAY_METRICS_SERIES")
+
     @field_validator("trusted_proxies", mode="before")
     @classmethod
     def split_networks(cls, value: object) -> object:

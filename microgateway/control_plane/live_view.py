@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 
+from microgateway.observability.monitoring import Monitoring
 from microgateway.observability.usage import Usage
 from microgateway.state.memory import MemoryCircuits
 
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """The counters and the circuits of the running data plane."""
+    """The counters, the circuits and the metrics of the running data plane."""
 
     usage: Usage
     circuits: MemoryCircuits
+    monitoring: Monitoring

@@ -345,6 +345,11 @@ class Downstream(asyncio.Protocol):
             self._transport.resume_reading()
 
     @property
+    def is_busy(self) -> bool:
+        """Whether a request is under way here, or a tunnel open."""
+        return self._forwarding is not None
+
+    @property
     def transport(self) -> asyncio.Transport:
         """For a tunnel, which writes by itself."""
         return self._transport

@@ -66,6 +66,11 @@ class Listener:
         return len(self._plane.downstreams)
 
     @property
+    def in_flight(self) -> int:
+        """Requests that are forwarded now, and open tunnels. It looks at every connection."""
+        return sum(downstream.is_busy for downstream in self._plane.downstreams)
+
+    @property
     def upstream_connections(self) -> int:
         """Upstream connections that are open or being opened now."""
         return sum(pool.opened for pool in self._plane.pools)

@@ -101,7 +101,7 @@ class RouteCells:
         self.route = route
         self.service_id = service_id
         self.service = service
-        self.cells: dict[tuple[bytes, int, str], Cell] = {}
+        self.cells: dict[tuple[bytes, int, str, str], Cell] = {}
         self.retries: defaultdict[str, int] = defaultdict(int)
         self.all_durations: dict[int, int] = {}
         self.all_upstream: dict[int, int] = {}
@@ -170,6 +170,7 @@ class Counting:
             return
         first = batch[0]
         destination, method, status, code = first.destination, first.method, first.status, first.code
+        stage = first.stage
         cell = self._cell(destination, first)
         route, durations = cell.route, cell.durations
         principal: Principal | None = None
@@ -186,11 +187,13 @@ class Counting:
                 to is not destination
                 or exchange.status != status
                 or exchange.code is not code
+                or exchange.stage is not stage
                 or exchange.method != method
             ):
                 self._add(cell, requests, microseconds, bytes_in, bytes_out)
                 requests = microseconds = bytes_in = bytes_out = 0
                 destination, status, code, method = to, exchange.status, exchange.code, exchange.method
+                stage = exchange.stage
                 cell = self._cell(to, exchange)
                 route, durations = cell.route, cell.durations
             if by is not principal:
@@ -245,7 +248,7 @@ class Counting:
 
     def _cell(self, destination: Destination | None, exchange: Exchange) -> Cell:
         route = self.unmatched if destination is None else self._route(destination)
-        known = route.cells.get((exchange.method, exchange.status, exchange.code))
+        known = route.cells.get((exchange.method, exchange.status, exchange.code, exchange.stage))
         return known or self._new_cell(route, exchange)
 
     def _new_cell(self, route: RouteCells, exchange: Exchange) -> Cell:
@@ -255,8 +258,8 @@ class Counting:
         if name is None:
             method, name = b"", OTHER_METHOD
         if self.cells >= self._most_cells:
-            route, code = self.other, exchange.stage
-        key = (method, status, code)
+            route, code = self.other, OTHER
+        key = (method, status, code, exchange.stage)
         cell = route.cells.get(key)
         if cell is None:
             cell = route.cells[key] = Cell(route, name, status, code, exchange.stage)

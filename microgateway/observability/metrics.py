@@ -20,6 +20,7 @@ MICROSECONDS, UPSTREAM_MICROSECONDS, OVERHEAD_MICROSECONDS = range(len(OUTCOMES)
 COUNTS = len(OUTCOMES) + 3
 DURATION, UPSTREAM, OVERHEAD = range(3)
 ALL_HISTOGRAMS = 3  # of everything and of services; routes, keys and statuses have durations only
+MINUTE = 60  # seconds
 FORGOTTEN_AFTER = 3_600  # seconds without traffic, when there is no room for another series
 
 
@@ -97,13 +98,10 @@ class _Tallies:
 
 
 class Metrics:
-    """Fed with batches of exchanges, read by everybody who tells of the traffic. Knows nothing of who feeds it.
-
-    `known_since`: seconds since the epoch; of what was before, nothing is known.
-    """
+    """Fed with batches of exchanges, read by everybody who tells of the traffic. Knows nothing of who feeds it."""
 
     def __init__(self, *, bounds: Bounds, now: float) -> None:
-        self.known_since = now
+        self._began = self._restored_from = now
         self.counting = Counting(most_routes=bounds.series, most_keys=bounds.series, most_cells=bounds.cells)
         self.total = Rolling(counts=COUNTS, histograms=ALL_HISTOGRAMS)
         self.services = SeriesTable(most=bounds.series, histograms=ALL_HISTOGRAMS)
@@ -116,6 +114,10 @@ class Metrics:
         """Counts each exchange of a batch, once."""
         self.counting.count(batch)
 
+    def known_since(self, slot_seconds: int) -> float:
+        """Seconds since the epoch, before which nothing is known in slots of this length."""
+        return self._restored_from if slot_seconds >= MINUTE else self._began
+
     def fold(self, now: float) -> None:
         """Takes what was counted since the last fold as having happened in this second of the epoch."""
         second = int(now)
@@ -126,7 +128,7 @@ class Metrics:
         if counting.dirty_keys:
             self._fold_keys(counting.dirty_keys, second)
             counting.dirty_keys.clear()
-        if second - self._pruned >= 60:
+        if second - self._pruned >= MINUTE:
             self._pruned = second
             self._prune(second)
 

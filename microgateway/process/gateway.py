@@ -14,6 +14,8 @@ from microgateway.control_plane.live_view import Live
 from microgateway.core.token_bucket import Limit
 from microgateway.data_plane.listener import Listener
 from microgateway.data_plane.pipeline import State
+from microgateway.observability.metrics import Bounds, Metrics
+from microgateway.observability.monitoring import Gauges, Monitoring, Ticker
 from microgateway.observability.recorder import Recorder
 from microgateway.observability.usage import Usage
 from microgateway.persistence.data_folder import prepare_data_folder
@@ -52,13 +54,16 @@ class Gateway:
         self.settings = settings
         self._clock = SystemClock()
         self._limiter, self._circuits = MemoryLimiter(), MemoryCircuits()
-        self._recorder = Recorder(Usage())
+        self._metrics = Metrics(bounds=Bounds(series=settings.metrics_series), now=self._clock.wall())
+        self._recorder = Recorder(Usage(), [self._metrics.count])
         self._listener = Listener(
             options=proxy_options(settings),
             snapshot=Snapshot(),
             state=State(self._limiter, self._circuits, authentication(settings)),
             recorder=self._recorder,
         )
+        self._monitoring = self._monitor()
+        self._ticker = Ticker(self._monitoring)
         prepare_data_folder(settings.data_dir)
         self._issued: list[tuple[str, str]] = []
         self._database = Database(locate_database(settings.database_url, settings.data_dir))
@@ -93,6 +98,7 @@ class Gateway:
             self.app = self._control_plane()
             opened.pop_all()
         self._recorder.start()
+        self._ticker.start()
         _spare_the_collector()
 
     def issued_keys(self) -> list[tuple[str, str]]:
@@ -113,6 +119,7 @@ class Gateway:
         await self.drain()
         await self.configuration.settle()
         self._recorder.stop()
+        self._ticker.stop()
         await self._database.close()
 
     def why_not_ready(self) -> str | None:
@@ -124,13 +131,24 @@ class Gateway:
     def _control_plane(self) -> FastAPI:
         return create_app(
             configuration=self.configuration,
-            live=Live(self._recorder.usage, self._circuits),
+            live=Live(self._recorder.usage, self._circuits, self._monitoring),
             clock=self._clock,
             admin_token=self.admin_token.text,
             readiness=self.why_not_ready,
         )
 
+    def _monitor(self) -> Monitoring:
+        listener = self._listener
+        gauges = Gauges(
+            in_flight=lambda: listener.in_flight,
+            connections=lambda: listener.connections,
+            upstream_connections=lambda: listener.upstream_connections,
+        )
+        return Monitoring(metrics=self._metrics, gauges=gauges, flush=self._recorder.flush, wall=self._clock.wall)
+
     async def _publish(self, snapshot: Snapshot) -> None:
+        if self._listener.snapshot.upstreams.keys() - snapshot.upstreams.keys():
+            self._metrics.keep_services(snapshot.upstreams.keys(), self._clock.wall())
         self._listener.apply(snapshot)
 
 

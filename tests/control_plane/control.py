@@ -14,6 +14,8 @@ from microgateway.control_plane.configuration import Configuration
 from microgateway.control_plane.live_view import Live
 from microgateway.core.circuit import CircuitPolicy
 from microgateway.core.token_bucket import Limit
+from microgateway.observability.metrics import Bounds, Metrics
+from microgateway.observability.monitoring import Gauges, Monitoring
 from microgateway.observability.usage import Usage
 from microgateway.persistence.database import Database, locate_database
 from microgateway.persistence.repository import Repository
@@ -91,7 +93,8 @@ async def running_control(folder: Path) -> AsyncIterator[Control]:
     async def publish(snapshot: Snapshot) -> None:
         published.append(snapshot)
 
-    clock, live = FakeClock(), Live(Usage(), MemoryCircuits())
+    clock = FakeClock()
+    live = Live(Usage(), MemoryCircuits(), quiet_monitoring(clock))
     database = Database(locate_database(None, folder))
     await database.open()
     configuration = make_configuration(database, publish, clock)
@@ -112,6 +115,13 @@ async def running_control(folder: Path) -> AsyncIterator[Control]:
     finally:
         await configuration.settle()
         await database.close()
+
+
+def quiet_monitoring(clock: FakeClock) -> Monitoring:
+    """Of a gateway without a proxy port: what it counts, a test hands to `metrics.count`."""
+    gauges = Gauges(in_flight=lambda: 0, connections=lambda: 0, upstream_connections=lambda: 0)
+    metrics = Metrics(bounds=Bounds(series=20), now=clock.wall())
+    return Monitoring(metrics=metrics, gauges=gauges, flush=lambda: None, wall=clock.wall)
 
 
 def client_for(app: FastAPI, token: str | None) -> httpx2.AsyncClient:
