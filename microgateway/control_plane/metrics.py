@@ -4,6 +4,8 @@ Everything is asked of the same counts, so the endpoints agree with each other a
 when it has ended: a WebSocket or a long stream with its whole duration, at its end.
 """
 
+from heapq import nlargest
+from operator import attrgetter
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -26,9 +28,9 @@ from microgateway.control_plane.readings import (
     requests_in,
 )
 from microgateway.control_plane.window import Window
-from microgateway.core.rolling import Rolling, Tally, span_of
+from microgateway.core.rolling import Rolling, Span, Tally, span_of
 from microgateway.errors import NotFoundError
-from microgateway.observability.metrics import ALL_HISTOGRAMS, COUNTS
+from microgateway.observability.metrics import ALL_HISTOGRAMS, COUNTS, LIMITED_BY_RULE, SHADOWED_BY_RULE, Series
 from microgateway.observability.outcomes import LIMITED
 
 ONE_MINUTE = 60
@@ -139,11 +141,29 @@ class LimitedKey(BaseModel):
         return cls(id=key.id, name=key.name, requests=requests, limited=figure(key, limited_in), share=share)
 
 
+class LimitingRule(BaseModel):
+    """A rule that refused requests, or would have if it were enforced (`shadowed`).
+
+    The keys' own limits are one rule, whose `id` is empty.
+    """
+
+    id: str
+    name: str
+    limited: int
+    shadowed: int
+
+    @classmethod
+    def of(cls, rule: Series, span: Span) -> "LimitingRule":
+        counts = rule.rolling.over(span).counts
+        return cls(id=rule.id, name=rule.name, limited=counts[LIMITED_BY_RULE], shadowed=counts[SHADOWED_BY_RULE])
+
+
 class RateLimitsAnswer(BaseModel):
     window: WindowAnswer
     requests: Figure
     limited: Figure
     keys: list[LimitedKey]
+    rules: list[LimitingRule]
 
 
 @router.get("/dashboard")
@@ -203,16 +223,18 @@ async def services(here: Here, window: Window = ONE_MINUTE) -> ServicesAnswer:
 
 @router.get("/rate-limits")
 async def rate_limits(here: Here, window: Window = 60 * ONE_MINUTE, limit: HowMany = 20) -> RateLimitsAnswer:
-    """Who was limited, most often first."""
+    """Who was limited and by which rule, most often first."""
     metrics = here.live.monitoring.up_to_date()
     view = _view(here, window)
     compared = view.compared(metrics.total)
+    rules = [LimitingRule.of(rule, view.span) for rule in metrics.rules]
     keys = view.busiest(metrics.keys, limit, weight=lambda tally: tally.counts[LIMITED])
     return RateLimitsAnswer(
         window=WindowAnswer.of(window, view.span),
         requests=figure(compared, lambda reading: reading.requests),
         limited=figure(compared, limited_in),
         keys=[LimitedKey.of(key) for key in keys],
+        rules=nlargest(limit, [rule for rule in rules if rule.limited or rule.shadowed], key=attrgetter("limited")),
     )
 
 

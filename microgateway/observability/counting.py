@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 from microgateway.core import histogram
 from microgateway.core.histogram import BIN_OF_SMALL, SMALL, bin_of
+from microgateway.core.limit_rules import LimitRule
 from microgateway.exchange import Exchange
-from microgateway.observability.outcomes import OUTCOMES, outcome_of
+from microgateway.observability.outcomes import LIMITED, OUTCOMES, outcome_of
 from microgateway.snapshot import Destination, Principal
 
 METHODS = {
@@ -23,6 +24,7 @@ METHODS = {
 OTHER_METHOD = "OTHER"
 OTHER = "other"  # what shares a place because there were too many
 UNMATCHED = "unmatched"  # the route and service of a request that got to none
+OWN_LIMIT = "key"  # the limit that is the key's own, not a rule's
 MOST_REMEMBERED = 10_000  # destinations and principals of snapshots that may be gone
 
 
@@ -146,8 +148,27 @@ class KeyCell:
         self._begin()
 
 
+class RuleCell:
+    """How often a limit refused a request, or would have, since the last fold and under `all_…` since the start."""
+
+    __slots__ = ("all_limited", "all_shadowed", "limited", "name", "rule_id", "shadowed")
+
+    def __init__(self, rule_id: str, name: str) -> None:
+        self.rule_id = rule_id
+        self.name = name
+        self.all_limited = self.all_shadowed = 0
+        self.limited = self.shadowed = 0
+
+    def settle(self) -> None:
+        """Adds what was counted to what was before, and begins anew."""
+        self.all_limited += self.limited
+        self.all_shadowed += self.shadowed
+        self.limited = self.shadowed = 0
+
+
 class Counting:
-    """All cells. Bounded: past `most_routes`, `most_keys` and `most_cells`, newcomers share one called "other"."""
+    """All cells. Bounded: past `most_routes`, `most_keys` (rules too) and `most_cells`, newcomers share one
+    called "other"."""
 
     def __init__(self, *, most_routes: int, most_keys: int, most_cells: int) -> None:
         self._most_routes = most_routes
@@ -158,6 +179,10 @@ class Counting:
         self.routes: dict[tuple[str, str], RouteCells] = {}
         self.other_key = KeyCell(OTHER, OTHER)
         self.keys: dict[str, KeyCell] = {}
+        self.own_limit = RuleCell("", OWN_LIMIT)
+        self.other_rule = RuleCell(OTHER, OTHER)
+        self.rules: dict[str, RuleCell] = {}
+        self.limits_asked = 0  # exchanges that a limit was asked about
         self.cells = 0
         self.dirty: list[Cell] = []
         self.dirty_keys: list[KeyCell] = []
@@ -176,13 +201,18 @@ class Counting:
         principal: Principal | None = None
         key: KeyCell | None = None
         small, bins = SMALL, BIN_OF_SMALL
-        requests = microseconds = bytes_in = bytes_out = 0
+        requests = microseconds = bytes_in = bytes_out = asked = 0
         for exchange in batch:
             judgement = exchange.judgement
             if judgement is None:
                 to, by = None, None
             else:
                 to, by = judgement.destination, judgement.principal
+                if judgement.limited_by is not None:
+                    asked += 1
+                if judgement.shadowed:
+                    for rule in judgement.shadowed:
+                        self._rule(rule).shadowed += 1
             if (
                 to is not destination
                 or exchange.status != status
@@ -198,6 +228,8 @@ class Counting:
                 route, durations = cell.route, cell.durations
             if by is not principal:
                 principal, key = by, None if by is None else self._key(by)
+            if cell.outcome == LIMITED and judgement is not None:
+                self._rule(judgement.limited_by).limited += 1
             duration = int((exchange.ended - exchange.started) * 1_000_000)
             number = bins[duration] if 0 <= duration < small else bin_of(max(0, duration))
             durations[number] += 1
@@ -222,6 +254,10 @@ class Counting:
                 for fault, _ in exchange.failed_attempts[: exchange.attempts - 1]:
                     route.retries[fault] += 1
         self._add(cell, requests, microseconds, bytes_in, bytes_out)
+        self.limits_asked += asked
+
+    def all_rules(self) -> Iterable[RuleCell]:
+        return (self.own_limit, *self.rules.values(), self.other_rule)
 
     def all_routes(self) -> Iterable[RouteCells]:
         """Those of unknown routes and of all above the bound too."""
@@ -237,6 +273,10 @@ class Counting:
         for key_id in [key_id for key_id, cell in self.keys.items() if is_gone(cell)]:
             del self.keys[key_id]
         self._by_principal.clear()
+
+    def forget_rules(self, is_gone: Callable[[RuleCell], bool]) -> None:
+        for rule_id in [rule_id for rule_id, cell in self.rules.items() if is_gone(cell)]:
+            del self.rules[rule_id]
 
     def _add(self, cell: Cell, requests: int, microseconds: int, bytes_in: int, bytes_out: int) -> None:
         if not cell.requests:
@@ -293,6 +333,18 @@ class Counting:
         if not cell.is_dirty:
             cell.is_dirty = True
             self.dirty_keys.append(cell)
+        return cell
+
+    def _rule(self, limit: Principal | LimitRule | None) -> RuleCell:
+        """Whose limit it was: a rule's, or a key's own."""
+        if not isinstance(limit, LimitRule):
+            return self.own_limit
+        cell = self.rules.get(limit.id)
+        if cell is None:
+            if len(self.rules) >= self._most_keys:
+                return self.other_rule
+            cell = self.rules[limit.id] = RuleCell(limit.id, limit.name)
+        cell.name = limit.name
         return cell
 
     def _remember_key(self, principal: Principal) -> KeyCell:

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from microgateway.core import histogram
 from microgateway.core.rolling import Rolling, Tally
 from microgateway.exchange import Exchange
-from microgateway.observability.counting import OTHER, Cell, Counting, KeyCell, RouteCells
+from microgateway.observability.counting import OTHER, Cell, Counting, KeyCell, RouteCells, RuleCell
 from microgateway.observability.outcomes import OUTCOMES
 
 # The places of a tally's counts, behind the outcomes, and of its histograms
 MICROSECONDS, UPSTREAM_MICROSECONDS, OVERHEAD_MICROSECONDS = range(len(OUTCOMES), len(OUTCOMES) + 3)
 COUNTS = len(OUTCOMES) + 3
 DURATION, UPSTREAM, OVERHEAD = range(3)
+LIMITED_BY_RULE, SHADOWED_BY_RULE = range(2)  # the places of a rule's counts
 ALL_HISTOGRAMS = 3  # of everything and of services; routes, keys and statuses have durations only
 MINUTE = 60  # seconds
 FORGOTTEN_AFTER = 3_600  # seconds without traffic, when there is no room for another series
@@ -37,18 +38,19 @@ class Series:
 
     __slots__ = ("id", "name", "parent", "rolling")
 
-    def __init__(self, id: str, name: str, *, histograms: int, parent: str = "") -> None:
+    def __init__(self, id: str, name: str, *, counts: int, histograms: int, parent: str = "") -> None:
         self.id = id
         self.name = name
         self.parent = parent
-        self.rolling = Rolling(counts=COUNTS, histograms=histograms)
+        self.rolling = Rolling(counts=counts, histograms=histograms)
 
 
 class SeriesTable:
     """Series by id. When there are `most`, newcomers share the one called "other", until an idle one is forgotten."""
 
-    def __init__(self, *, most: int, histograms: int) -> None:
+    def __init__(self, *, most: int, histograms: int, counts: int = COUNTS) -> None:
         self._most = most
+        self._counts = counts
         self._histograms = histograms
         self._series: dict[str, Series] = {}
 
@@ -63,7 +65,8 @@ class SeriesTable:
         if series is None:
             if len(self._series) >= self._most and series_id != OTHER:
                 return self.obtain(OTHER, OTHER)
-            series = self._series[series_id] = Series(series_id, name, histograms=self._histograms, parent=parent)
+            series = Series(series_id, name, counts=self._counts, histograms=self._histograms, parent=parent)
+            self._series[series_id] = series
         series.name, series.parent = name, parent
         return series
 
@@ -108,6 +111,7 @@ class Metrics:
         self.routes = SeriesTable(most=bounds.series, histograms=1)
         self.keys = SeriesTable(most=bounds.series, histograms=1)
         self.statuses = SeriesTable(most=bounds.series, histograms=1)
+        self.rules = SeriesTable(most=bounds.series, counts=2, histograms=0)
         self._pruned = int(now)
 
     def count(self, batch: Sequence[Exchange]) -> None:
@@ -128,6 +132,9 @@ class Metrics:
         if counting.dirty_keys:
             self._fold_keys(counting.dirty_keys, second)
             counting.dirty_keys.clear()
+        for rule in counting.all_rules():
+            if rule.limited or rule.shadowed:
+                self._fold_rule(rule, second)
         if second - self._pruned >= MINUTE:
             self._pruned = second
             self._prune(second)
@@ -174,11 +181,18 @@ class Metrics:
         for series, tally in keys.items():
             series.rolling.add(tally, second)
 
+    def _fold_rule(self, rule: RuleCell, second: int) -> None:
+        tally = Tally(counts=2, histograms=0)
+        tally.counts[LIMITED_BY_RULE], tally.counts[SHADOWED_BY_RULE] = rule.limited, rule.shadowed
+        self.rules.obtain(rule.rule_id, rule.name).rolling.add(tally, second)
+        rule.settle()
+
     def _prune(self, second: int) -> None:
-        for table in (self.services, self.routes, self.keys, self.statuses):
+        for table in (self.services, self.routes, self.keys, self.statuses, self.rules):
             table.forget_idle(second)
         self.counting.forget_keys(lambda key: self.keys.get(key.key_id) is None)
         self.counting.forget_routes(lambda route: self.routes.get(route.route_id) is None)
+        self.counting.forget_rules(lambda rule: self.rules.get(rule.rule_id) is None)
 
 
 def _add_cell(tally: Tally, cell: Cell) -> None:

@@ -8,7 +8,7 @@ import pytest
 from microgateway.exchange import Exchange
 from microgateway.observability.outcomes import OUTCOMES
 from tests.control_plane.control import Control
-from tests.observability.exchanges import destination, exchange, principal, refused
+from tests.observability.exchanges import destination, exchange, principal, refused, rule
 
 USERS = destination("/users", "users")
 BILLS = destination("/bills", "billing")
@@ -124,9 +124,9 @@ async def test_who_is_limited_most_comes_first(control: Control) -> None:
         control,
         [
             *(exchange(to=USERS, by=ADA) for _ in range(9)),
-            refused(429, "rate_limit", "rate_limited", by=ADA),
-            *(refused(429, "rate_limit", "rate_limited", by=BOB) for _ in range(3)),
-            exchange(to=USERS, by=principal("eve")),
+            refused(429, "rate_limit", "rate_limited", by=ADA, limited_by=ADA),
+            *(refused(429, "rate_limit", "rate_limited", by=BOB, limited_by=rule("crawlers")) for _ in range(3)),
+            exchange(to=USERS, by=principal("eve"), shadowed=(rule("tried"),)),
         ],
     )
     told = await ask(control, "rate-limits", window="1m")
@@ -134,6 +134,11 @@ async def test_who_is_limited_most_comes_first(control: Control) -> None:
     assert [(key["id"], key["limited"]["value"], key["share"]) for key in told["keys"]] == [
         ("bob", 3, 1.0),
         ("ada", 1, 0.1),
+    ]
+    assert [(item["name"], item["limited"], item["shadowed"]) for item in told["rules"]] == [
+        ("Crawlers", 3, 0),
+        ("key", 1, 0),
+        ("Tried", 0, 1),
     ]
 
 

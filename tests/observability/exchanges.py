@@ -3,6 +3,7 @@
 from typing import Any
 
 from microgateway.core.circuit import CircuitPolicy
+from microgateway.core.limit_rules import Condition, CountBy, LimitRule
 from microgateway.core.token_bucket import Limit
 from microgateway.exchange import Exchange, Judgement, Problem
 from microgateway.snapshot import Destination, Principal, Snapshot
@@ -27,6 +28,10 @@ def principal(key_id: str = "ada") -> Principal:
     return Principal(id=key_id, name=key_id.title(), limit=Limit(60, 10), policy_field=b"", enabled=True)
 
 
+def rule(rule_id: str) -> LimitRule:
+    return LimitRule(id=rule_id, name=rule_id.title(), limit=Limit(60, 10), when=Condition(), count_by=CountBy.ALL)
+
+
 def exchange(
     status: int = 200,
     *,
@@ -35,11 +40,13 @@ def exchange(
     method: bytes = b"GET",
     milliseconds: float = 5.0,
     overhead: float | None = None,
+    limited_by: Principal | LimitRule | None = None,
+    shadowed: tuple[LimitRule, ...] = (),
     **fields: Any,
 ) -> Exchange:
     """`overhead`: milliseconds before it went to its service, None if it never did."""
     made = Exchange(method, b"/users/7", "203.0.113.7", 1_000.0, 1_700_000_000.0)
-    made.judgement = Judgement(REFUSED, by, None, to)
+    made.judgement = Judgement(REFUSED, by, to, None, limited_by, shadowed)
     made.status = status
     made.ended = made.started + milliseconds / 1_000
     if overhead is not None:

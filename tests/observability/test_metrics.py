@@ -22,7 +22,7 @@ from microgateway.observability.metrics import (
     Series,
 )
 from microgateway.observability.outcomes import OUTCOMES, outcome_of
-from tests.observability.exchanges import destination, exchange, principal, refused
+from tests.observability.exchanges import destination, exchange, principal, refused, rule
 
 NOW = 1_700_000_000.0
 USERS, BILLS = destination("/users", "users"), destination("/bills", "billing")
@@ -135,6 +135,31 @@ def test_retries_are_counted_by_the_fault_that_they_mend() -> None:
     made = fed([repeated, given_up])
     (route,) = made.counting.routes.values()
     assert route.retries == {"stale_connection": 1, "connection_lost": 1}
+
+
+def test_limits_are_counted_by_the_rule_that_decided() -> None:
+    made = fed(
+        [
+            refused(429, "rate_limit", "rate_limited", by=ADA, limited_by=ADA),
+            refused(429, "rate_limit", "rate_limited", limited_by=rule("crawlers")),
+            refused(429, "rate_limit", "rate_limited", limited_by=rule("crawlers"), shadowed=(rule("tried"),)),
+            exchange(to=USERS, by=ADA, limited_by=ADA, shadowed=(rule("tried"),)),
+            exchange(429, to=USERS, by=ADA, limited_by=ADA),  # the service's own limit
+            exchange(to=USERS),
+        ]
+    )
+    told = {
+        cell.name: (cell.all_limited, cell.all_shadowed)
+        for cell in made.counting.all_rules()
+        if cell.all_limited or cell.all_shadowed
+    }
+    assert told == {"key": (1, 0), "Crawlers": (2, 0), "Tried": (0, 2)}
+    assert made.counting.limits_asked == 5
+    assert {series.id: series.rolling.over(span_of(60, NOW)).counts for series in made.rules} == {
+        "": [1, 0],
+        "crawlers": [2, 0],
+        "tried": [0, 2],
+    }
 
 
 def test_what_never_had_a_route_shares_one_place() -> None:
