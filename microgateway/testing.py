@@ -1,6 +1,6 @@
 """What our own tests stand on, shipped for users' tests too: a clock that one sets, and a data plane on a free port."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from microgateway.clock import Clock, SystemClock
 from microgateway.core.circuit import CircuitPolicy
 from microgateway.data_plane.listener import Listener
 from microgateway.data_plane.pipeline import State
-from microgateway.entities import ApiKey, Route, Service
+from microgateway.entities import ApiKey, RateLimitRule, Route, Service
 from microgateway.observability.recorder import Recorder
 from microgateway.observability.usage import Usage
 from microgateway.process.composition import authentication, circuit_defaults, proxy_options
@@ -65,13 +65,14 @@ async def serve(
     services: Iterable[Service] = (),
     routes: Iterable[Route] = (),
     keys: Iterable[ApiKey] = (),
+    rate_limits: Collection[RateLimitRule] = (),
     settings: Settings | None = None,
     clock: Clock | None = None,
 ) -> AsyncIterator[RunningProxy]:
     """A real data plane on a free port of this event loop, with this configuration in force."""
     settings = settings or Settings()
     clock = clock or SystemClock()
-    snapshot = Snapshot().with_keys(keys).with_table(services, routes, circuit_defaults(settings))
+    snapshot = Snapshot().with_keys(keys).with_table(services, routes, circuit_defaults(settings), rate_limits)
     limiter, circuits, recorder = MemoryLimiter(), MemoryCircuits(), Recorder(Usage())
     listener = Listener(
         options=proxy_options(settings),

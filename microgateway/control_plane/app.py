@@ -7,7 +7,7 @@ from fastapi import Depends, FastAPI
 
 from microgateway import __version__
 from microgateway.clock import Clock
-from microgateway.control_plane import circuit_breakers, health, keys, metrics, pages, routes, services
+from microgateway.control_plane import circuit_breakers, health, keys, metrics, pages, rate_limits, routes, services
 from microgateway.control_plane.access import AdminAccess, bearer
 from microgateway.control_plane.body_limit import LARGEST_BODY, BodyLimit
 from microgateway.control_plane.configuration import Configuration
@@ -44,7 +44,7 @@ def create_app(
     )
     app.state.control_plane = ControlPlane(configuration, live, clock, clock.now(), readiness)
     guarded = [Depends(bearer())]
-    for resource in (services, routes, keys, circuit_breakers, metrics):
+    for resource in (services, routes, keys, rate_limits, circuit_breakers, metrics):
         app.include_router(resource.router, dependencies=guarded, responses=documented(401, 422, 503))
     app.include_router(health.router)
     app.include_router(pages.router)

@@ -15,11 +15,20 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from microgateway.clock import Clock
 from microgateway.control_plane.merge_patch import merged
 from microgateway.control_plane.mint import IssuedKey, Mint
-from microgateway.control_plane.routing_table import RoutingTable, service_in_use
+from microgateway.control_plane.routing_table import RoutingTable, route_in_use, service_in_use
 from microgateway.control_plane.seed import NOTHING_SEEDED, Seeded, read_seed
 from microgateway.core.circuit import CircuitPolicy
 from microgateway.core.token_bucket import Limit
-from microgateway.entities import ApiKey, ApiKeySpec, Route, RouteSpec, Service, ServiceSpec
+from microgateway.entities import (
+    ApiKey,
+    ApiKeySpec,
+    RateLimitRule,
+    RateLimitRuleSpec,
+    Route,
+    RouteSpec,
+    Service,
+    ServiceSpec,
+)
 from microgateway.errors import ConflictError, StartupError
 from microgateway.persistence.database import DatabaseUnavailableError
 from microgateway.persistence.entity_table import UnreadableRowError
@@ -91,7 +100,7 @@ class Configuration:
 
     @_in_turn
     async def seed(self, path: Path) -> Seeded:
-        """Loads a file of services, routes and keys, all or nothing; nothing when something is configured already.
+        """Loads a seed file, all of it or nothing; nothing when something is configured already.
 
         Raises `StartupError` with one line for a file that is missing or makes no sense, or when it can't be stored.
         """
@@ -100,7 +109,7 @@ class Configuration:
         seeded = await asyncio.to_thread(read_seed, path, self._mint)
         keys = (issued.key for issued in seeded.keys)
         try:
-            await self.repository.add_everything(seeded.services, seeded.routes, keys)
+            await self.repository.add_everything(seeded.services, seeded.routes, keys, seeded.rate_limits)
         except (ConflictError, DatabaseUnavailableError) as error:
             raise StartupError(f"seed file {str(path)!r}: {error}") from error
         await self._load()
@@ -153,7 +162,29 @@ class Configuration:
     async def delete_route(self, route_id: str) -> None:
         table = self._table.without_route(route_id)
         snapshot = await self._compile(table)
-        await self.repository.routes.delete(route_id)
+        await self.repository.routes.delete(route_id, in_use=route_in_use(self._table.route(route_id), []))
+        await self._adopt(snapshot, table)
+
+    @_in_turn
+    async def create_rate_limit(self, spec: RateLimitRuleSpec) -> RateLimitRule:
+        rule = self._mint.rate_limit(spec)
+        table = self._table.with_rate_limit(rule)
+        snapshot = await self._compile(table)
+        await self.repository.rate_limits.add(rule)
+        await self._adopt(snapshot, table)
+        return rule
+
+    async def replace_rate_limit(self, rule_id: str, spec: RateLimitRuleSpec) -> RateLimitRule:
+        return await self._revise_rate_limit(rule_id, lambda current: spec)
+
+    async def merge_rate_limit(self, rule_id: str, patch: Mapping[str, Any]) -> RateLimitRule:
+        return await self._revise_rate_limit(rule_id, lambda current: merged(RateLimitRuleSpec, current, patch))
+
+    @_in_turn
+    async def delete_rate_limit(self, rule_id: str) -> None:
+        table = self._table.without_rate_limit(rule_id)
+        snapshot = await self._compile(table)
+        await self.repository.rate_limits.delete(rule_id)
         await self._adopt(snapshot, table)
 
     @_in_turn
@@ -208,6 +239,19 @@ class Configuration:
         return route
 
     @_in_turn
+    async def _revise_rate_limit(
+        self, rule_id: str, revise: Callable[[RateLimitRule], RateLimitRuleSpec]
+    ) -> RateLimitRule:
+        current = self._table.rate_limit(rule_id)
+        kept = {"id": current.id, "created_at": current.created_at, "updated_at": self._mint.moment()}
+        rule = RateLimitRule.model_validate(revise(current).model_dump() | kept)
+        table = self._table.with_rate_limit(rule)
+        snapshot = await self._compile(table)
+        await self.repository.rate_limits.replace(rule_id, rule)
+        await self._adopt(snapshot, table)
+        return rule
+
+    @_in_turn
     async def _revise_key(self, key_id: str, revise: Callable[[ApiKey], ApiKeySpec]) -> ApiKey:
         current = await self._revisable_key(key_id)
         spec = revise(current)
@@ -230,7 +274,8 @@ class Configuration:
         repository = self.repository
         services = {service.id: service for service in await repository.services.fold(list)}
         routes = {route.id: route for route in await repository.routes.fold(list)}
-        table = RoutingTable(services, routes)
+        limits = {rule.id: rule for rule in await repository.rate_limits.fold(list)}
+        table = RoutingTable(services, routes, limits)
         snapshot = await self._compile(table, await repository.keys.fold(self._snapshot.with_keys))
         self._is_in_doubt = False
         await self._adopt(snapshot, table)

@@ -8,7 +8,17 @@ from typing import Any
 from microgateway.clock import Clock
 from microgateway.core import api_keys
 from microgateway.core.token_bucket import Limit
-from microgateway.entities import ApiKey, ApiKeySpec, Route, RouteSpec, Service, ServiceSpec, utc
+from microgateway.entities import (
+    ApiKey,
+    ApiKeySpec,
+    RateLimitRule,
+    RateLimitRuleSpec,
+    Route,
+    RouteSpec,
+    Service,
+    ServiceSpec,
+    utc,
+)
 
 ID_BYTES = 8
 
@@ -39,6 +49,10 @@ class Mint:
     def route(self, spec: RouteSpec) -> Route:
         now = self.moment()
         return Route(**spec.model_dump(), id=_new_id("rt"), created_at=now, updated_at=now)
+
+    def rate_limit(self, spec: RateLimitRuleSpec) -> RateLimitRule:
+        now = self.moment()
+        return RateLimitRule(**spec.model_dump(), id=_new_id("rl"), created_at=now, updated_at=now)
 
     def key(self, spec: ApiKeySpec, text: str | None = None) -> IssuedKey:
         """A key with this text, which is well formed, or with one of its own."""

@@ -1,22 +1,23 @@
-"""The services and routes that are configured, as one immutable value."""
+"""The services, routes and rate limit rules that are configured, as one immutable value."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from microgateway.core.circuit import CircuitPolicy
-from microgateway.entities import Route, Service
+from microgateway.entities import RateLimitRule, Route, Service
 from microgateway.errors import ConfigurationError, ConflictError, NotFoundError
 from microgateway.snapshot import Snapshot
 
-ROUTES_NAMED = 5
+NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
 class RoutingTable:
-    """Services and routes by id, the oldest first."""
+    """Services, routes and rate limit rules by id, the oldest first."""
 
     services: Mapping[str, Service] = field(default_factory=dict)
     routes: Mapping[str, Route] = field(default_factory=dict)
+    rate_limits: Mapping[str, RateLimitRule] = field(default_factory=dict)
 
     def service(self, service_id: str) -> Service:
         if service_id not in self.services:
@@ -28,6 +29,11 @@ class RoutingTable:
             raise NotFoundError("route", route_id)
         return self.routes[route_id]
 
+    def rate_limit(self, rule_id: str) -> RateLimitRule:
+        if rule_id not in self.rate_limits:
+            raise NotFoundError("rate limit rule", rule_id)
+        return self.rate_limits[rule_id]
+
     def check_services(self, wanted: Iterable[str], known: Iterable[str] = ()) -> None:
         """Raises `ConfigurationError` where one is not there and not `known`: a service that a key names may go."""
         unknown = set(wanted) - self.services.keys() - set(known)
@@ -35,12 +41,12 @@ class RoutingTable:
             raise ConfigurationError(f"There is no service with the id {min(unknown)!r}.", field="services")
 
     def with_service(self, service: Service) -> "RoutingTable":
-        return RoutingTable({**self.services, service.id: service}, self.routes)
+        return replace(self, services={**self.services, service.id: service})
 
     def with_route(self, route: Route) -> "RoutingTable":
         if route.service_id not in self.services:
             raise ConfigurationError(f"There is no service with the id {route.service_id!r}.", field="service_id")
-        return RoutingTable(self.services, {**self.routes, route.id: route})
+        return replace(self, routes={**self.routes, route.id: route})
 
     def without_service(self, service_id: str) -> "RoutingTable":
         """Raises `ConflictError` while routes use it."""
@@ -48,20 +54,52 @@ class RoutingTable:
         users = [route for route in self.routes.values() if route.service_id == service_id]
         if users:
             raise service_in_use(service, users)
-        return RoutingTable({key: value for key, value in self.services.items() if key != service_id}, self.routes)
+        limits = [rule for rule in self.rate_limits.values() if rule.service_id == service_id]
+        if limits:
+            raise _limited(f"service {service.name!r}", limits)
+        return replace(self, services={key: value for key, value in self.services.items() if key != service_id})
 
     def without_route(self, route_id: str) -> "RoutingTable":
-        self.route(route_id)
-        return RoutingTable(self.services, {key: value for key, value in self.routes.items() if key != route_id})
+        """Raises `ConflictError` while rate limit rules name it."""
+        route = self.route(route_id)
+        users = [rule for rule in self.rate_limits.values() if rule.route_id == route_id]
+        if users:
+            raise route_in_use(route, users)
+        return replace(self, routes={key: value for key, value in self.routes.items() if key != route_id})
+
+    def with_rate_limit(self, rule: RateLimitRule) -> "RoutingTable":
+        if rule.route_id is not None and rule.route_id not in self.routes:
+            raise ConfigurationError(f"There is no route with the id {rule.route_id!r}.", field="route_id")
+        if rule.service_id is not None and rule.service_id not in self.services:
+            raise ConfigurationError(f"There is no service with the id {rule.service_id!r}.", field="service_id")
+        return replace(self, rate_limits={**self.rate_limits, rule.id: rule})
+
+    def without_rate_limit(self, rule_id: str) -> "RoutingTable":
+        self.rate_limit(rule_id)
+        return replace(self, rate_limits={key: value for key, value in self.rate_limits.items() if key != rule_id})
 
     def compiled(self, base: Snapshot, defaults: CircuitPolicy) -> Snapshot:
-        """`base` with these services and routes."""
-        return base.with_table(self.services.values(), self.routes.values(), defaults)
+        """`base` with these services, routes and rate limit rules."""
+        return base.with_table(self.services.values(), self.routes.values(), defaults, self.rate_limits.values())
+
+
+def route_in_use(route: Route, users: list[RateLimitRule]) -> ConflictError:
+    return _limited(f"route {route.path}", users)
+
+
+def _limited(what: str, users: list[RateLimitRule]) -> ConflictError:
+    if not users:  # the database knows of rules that this process does not
+        return ConflictError(f"The {what} is still named by rate limit rules.", field="rate_limits")
+    names = ", ".join(f"{rule.name!r} ({rule.id})" for rule in users[:NAMED])
+    more = f" and {len(users) - NAMED} more" if len(users) > NAMED else ""
+    return ConflictError(f"The {what} is still named by the rate limit rules {names}{more}.", field="rate_limits")
 
 
 def service_in_use(service: Service, users: list[Route]) -> ConflictError:
-    if not users:  # the database knows of routes that this process does not
-        return ConflictError(f"The service {service.name!r} is still used by routes.", field="routes")
-    names = ", ".join(f"{route.path} ({route.id})" for route in users[:ROUTES_NAMED])
-    more = f" and {len(users) - ROUTES_NAMED} more" if len(users) > ROUTES_NAMED else ""
+    if not users:  # the database knows of some that this process does not
+        return ConflictError(
+            f"The service {service.name!r} is still used by routes or rate limit rules.", field="routes"
+        )
+    names = ", ".join(f"{route.path} ({route.id})" for route in users[:NAMED])
+    more = f" and {len(users) - NAMED} more" if len(users) > NAMED else ""
     return ConflictError(f"The service {service.name!r} is still used by the routes {names}{more}.", field="routes")

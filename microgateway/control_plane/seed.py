@@ -1,7 +1,7 @@
-"""A file of services, routes and keys, to begin with: `{"services": [...], "routes": [...], "keys": [...]}`.
+"""A file of what to begin with: `{"services": [...], "routes": [...], "keys": [...], "rate_limits": [...]}`.
 
-The entries are the bodies that the API takes, except that a route names its `service`, and a key its `services`, by
-name, and that a key may bring its own text as `key`.
+The entries are the bodies that the API takes, except that a route and a rate limit rule name their `service`, and a key
+its `services`, by name, that a rule names its `route` by path, and that a key may bring its own text as `key`.
 """
 
 import json
@@ -16,11 +16,11 @@ from pydantic import ValidationError
 from microgateway.control_plane.merge_patch import field_errors
 from microgateway.control_plane.mint import IssuedKey, Mint
 from microgateway.core import api_keys
-from microgateway.entities import ApiKeySpec, Route, RouteSpec, Service, ServiceSpec
+from microgateway.entities import ApiKeySpec, RateLimitRule, RateLimitRuleSpec, Route, RouteSpec, Service, ServiceSpec
 from microgateway.errors import StartupError
 
 T = TypeVar("T")
-LISTS = ("services", "routes", "keys")
+LISTS = ("services", "routes", "keys", "rate_limits")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,7 @@ class Seeded:
     services: tuple[Service, ...]
     routes: tuple[Route, ...]
     keys: tuple[IssuedKey, ...]
+    rate_limits: tuple[RateLimitRule, ...] = ()
 
 
 NOTHING_SEEDED = Seeded((), (), ())
@@ -51,7 +52,8 @@ def read_seed(path: Path, mint: Mint) -> Seeded:
         keys = _entries(document, "keys", lambda entry: _key(entry, mint, ids))
         if len({issued.text for issued in keys}) < len(keys):
             raise _EntryError("keys: two of them have the same text")
-    return Seeded(services, routes, keys)
+        rate_limits = _entries(document, "rate_limits", lambda entry: mint.rate_limit(_rule_spec(entry, ids, routes)))
+    return Seeded(services, routes, keys, rate_limits)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -92,6 +94,20 @@ def _route_spec(entry: dict[str, Any], ids: dict[str, str]) -> RouteSpec:
     return RouteSpec.model_validate(
         {key: value for key, value in entry.items() if key != "service"} | {"service_id": ids[name]}
     )
+
+
+def _rule_spec(entry: dict[str, Any], ids: dict[str, str], routes: tuple[Route, ...]) -> RateLimitRuleSpec:
+    fields = dict(entry)
+    if (name := fields.pop("service", None)) is not None:
+        if not isinstance(name, str) or name not in ids:
+            raise _EntryError(f"service: this file has no service {name!r}")
+        fields["service_id"] = ids[name]
+    if (path := fields.pop("route", None)) is not None:
+        meant = [route.id for route in routes if route.path == path]
+        if len(meant) != 1:
+            raise _EntryError(f"route: this file has {len(meant)} routes with the path {path!r}")
+        fields["route_id"] = meant[0]
+    return RateLimitRuleSpec.model_validate(fields)
 
 
 def _key(entry: dict[str, Any], mint: Mint, ids: dict[str, str]) -> IssuedKey:

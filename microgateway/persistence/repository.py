@@ -1,10 +1,10 @@
-"""What is configured, as it is kept: services, routes and API keys."""
+"""What is configured, as it is kept: services, routes, API keys and rate limit rules."""
 
 from collections.abc import Iterable
 
 from sqlalchemy.exc import IntegrityError
 
-from microgateway.entities import ApiKey, Route, Service
+from microgateway.entities import ApiKey, RateLimitRule, Route, Service
 from microgateway.errors import ConfigurationError, ConflictError
 from microgateway.persistence import tables
 from microgateway.persistence.database import Database, translated_errors
@@ -18,13 +18,21 @@ class Repository:
         self._database = database
         self.services = EntityTable(database, tables.services, Service, kind="service", clash=_name_taken)
         self.routes = EntityTable(database, tables.routes, Route, kind="route", clash=_no_such_service)
+        self.rate_limits = EntityTable(
+            database, tables.rate_limit_rules, RateLimitRule, kind="rate limit rule", clash=_no_such_place
+        )
         self.keys = EntityTable(database, tables.api_keys, ApiKey, kind="key", clash=_key_known)
 
     async def is_empty(self) -> bool:
-        return not (await self.services.count() or await self.routes.count() or await self.keys.count())
+        tables = (self.services, self.routes, self.keys, self.rate_limits)
+        return not any([await table.count() for table in tables])
 
     async def add_everything(
-        self, services: Iterable[Service], routes: Iterable[Route], keys: Iterable[ApiKey]
+        self,
+        services: Iterable[Service],
+        routes: Iterable[Route],
+        keys: Iterable[ApiKey],
+        rate_limits: Iterable[RateLimitRule] = (),
     ) -> None:
         """All of it, or nothing. Raises `ConflictError` for a name or key that comes twice."""
         with translated_errors():
@@ -33,6 +41,7 @@ class Repository:
                     await self.services.add_all(services, connection)
                     await self.routes.add_all(routes, connection)
                     await self.keys.add_all(keys, connection)
+                    await self.rate_limits.add_all(rate_limits, connection)
             except IntegrityError as error:
                 raise ConflictError("A service's name or a key's text is there twice.", field="services") from error
 
@@ -47,6 +56,11 @@ def _name_taken(service: Service) -> ConflictError:
 
 def _no_such_service(route: Route) -> ConfigurationError:
     return ConfigurationError(f"There is no service with the id {route.service_id!r}.", field="service_id")
+
+
+def _no_such_place(rule: RateLimitRule) -> ConfigurationError:
+    field = "route_id" if rule.route_id is not None else "service_id"
+    return ConfigurationError("The route or the service that this rule names is not there.", field=field)
 
 
 def _key_known(key: ApiKey) -> ConflictError:

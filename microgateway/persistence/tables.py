@@ -118,3 +118,27 @@ api_keys = Table(
     Index(None, "owner"),
     Index(None, "team"),
 )
+
+rate_limit_rules = Table(
+    "rate_limit_rules",
+    metadata,
+    _number(),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("name", String(128), nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    Column("mode", String(16), nullable=False),
+    Column("requests_per_minute", Integer, nullable=False),
+    Column("burst_size", Integer, nullable=False),
+    Column("path", Text),
+    Column("match", String(16)),
+    Column("methods", JSON, nullable=False),
+    Column("route_id", String(64), ForeignKey(routes.c.id, ondelete="RESTRICT")),
+    Column("service_id", String(64), ForeignKey(services.c.id, ondelete="RESTRICT")),
+    Column("count_by", String(16), nullable=False),
+    Column("header", String(128)),
+    Column("before_auth", Boolean, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Index(None, "route_id"),
+    Index(None, "service_id"),
+)

@@ -131,7 +131,7 @@ class Gateway:
     def _control_plane(self) -> FastAPI:
         return create_app(
             configuration=self.configuration,
-            live=Live(self._recorder.usage, self._circuits, self._monitoring),
+            live=Live(self._recorder.usage, self._circuits, self._monitoring, self._limiter),
             clock=self._clock,
             admin_token=self.admin_token.text,
             readiness=self.why_not_ready,

@@ -20,6 +20,7 @@ from microgateway.observability.usage import Usage
 from microgateway.persistence.database import Database, locate_database
 from microgateway.persistence.repository import Repository
 from microgateway.snapshot import Snapshot
+from microgateway.state.limits import MemoryLimiter
 from microgateway.state.memory import MemoryCircuits
 from microgateway.testing import FakeClock
 
@@ -69,6 +70,10 @@ class Control:
     async def route(self, service_id: str, path: str = "/users", **fields: object) -> Any:
         return await self.post("/api/routes", {"path": path, "service_id": service_id, **fields})
 
+    async def rate_limit(self, name: str = "busy", **fields: object) -> Any:
+        limits = {"requests_per_minute": 60, "burst_size": 5}
+        return await self.post("/api/rate-limits", {"name": name, **limits, **fields})
+
     async def key(self, name: str = "demo", **fields: object) -> Any:
         return await self.post("/api/keys", {"name": name, **fields})
 
@@ -94,7 +99,7 @@ async def running_control(folder: Path) -> AsyncIterator[Control]:
         published.append(snapshot)
 
     clock = FakeClock()
-    live = Live(Usage(), MemoryCircuits(), quiet_monitoring(clock))
+    live = Live(Usage(), MemoryCircuits(), quiet_monitoring(clock), MemoryLimiter())
     database = Database(locate_database(None, folder))
     await database.open()
     configuration = make_configuration(database, publish, clock)

@@ -212,7 +212,7 @@ class TestFailures:
             service = await one.create_service(USERS)
             await other.load()
             await other.create_route(RouteSpec(path="/users", service_id=service.id))
-            with pytest.raises(ConflictError, match="still used by routes"):
+            with pytest.raises(ConflictError, match="still used by routes or rate limit rules"):
                 await one.delete_service(service.id)
 
     async def test_a_configuration_that_cannot_be_read_stops_the_start(self, folder: Path) -> None:

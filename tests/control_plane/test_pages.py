@@ -93,6 +93,8 @@ async def test_the_description_covers_the_api(control: Control) -> None:
         "/api/keys": ["get", "post"],
         "/api/keys/{key_id}": ["delete", "get", "patch", "put"],
         "/api/keys/{key_id}/rotate": ["post"],
+        "/api/rate-limits": ["get", "post"],
+        "/api/rate-limits/{rule_id}": ["delete", "get", "patch", "put"],
         "/api/circuit-breakers": ["get"],
         "/api/circuit-breakers/{service_id}": ["get"],
         "/api/circuit-breakers/{service_id}/reset": ["post"],

@@ -7,9 +7,10 @@ import pytest
 from pydantic import BaseModel
 
 from microgateway.control_plane.keys import KeyAnswer
+from microgateway.control_plane.rate_limits import RateLimitAnswer
 from microgateway.control_plane.services import ServiceAnswer
 from microgateway.core import fields
-from microgateway.entities import ApiKeySpec, CircuitSpec, Route, RouteSpec, ServiceSpec
+from microgateway.entities import ApiKeySpec, CircuitSpec, RateLimitRuleSpec, Route, RouteSpec, ServiceSpec
 from tests.control_plane.control import Control
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -66,6 +67,7 @@ def test_every_code_of_the_proxy_port_is_told() -> None:
         ("Service", ServiceSpec, ServiceAnswer),
         ("Route", RouteSpec, Route),
         ("Key", ApiKeySpec, KeyAnswer),
+        ("Rate limit rule", RateLimitRuleSpec, RateLimitAnswer),
     ],
 )
 def test_every_field_is_told(heading: str, spec: type[BaseModel], kept: type[BaseModel]) -> None:

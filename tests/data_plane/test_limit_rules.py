@@ -1,9 +1,13 @@
 """Rate limit rules, asked by real requests: who is counted where, what is refused first, and what is left untouched."""
 
 import json
+import random
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
+
+import pytest
 
 from fuzzing.scripted import ScriptedUpstream, echo
 from fuzzing.wires import Wire, Workbench
@@ -11,10 +15,10 @@ from microgateway.core.circuit import CircuitPolicy
 from microgateway.data_plane.options import Options
 from microgateway.entities import RateLimitRule, Route
 from microgateway.exchange import Exchange
+from microgateway.observability.recorder import Recorder
+from microgateway.observability.usage import Usage
 from microgateway.snapshot import Snapshot
 from tests.kit.configuration import IssuedKey, key, limit_rule, route, service
-
-HALF_A_SECOND = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,12 @@ def with_key(issued: IssuedKey) -> str:
     return f"X-API-Key: {issued.secret}"
 
 
+def shadows(exchange: Exchange) -> list[str]:
+    """The rules that would have refused this request."""
+    assert exchange.judgement is not None
+    return [rule.id for rule in exchange.judgement.shadowed]
+
+
 class TestWhoIsCounted:
     def test_all_together(self) -> None:
         town = Town(limit_rule(burst=2))
@@ -113,3 +123,204 @@ class TestWhoIsCounted:
         assert town.ask("/closed", with_key(ada)).status == 429
         assert town.ask("/closed", with_key(bob)).status == 200
         assert town.statuses(3, "/open") == [200] * 3
+
+
+class TestWhichRequests:
+    def test_a_path_and_its_methods(self) -> None:
+        town = Town(limit_rule(path="/open/reports", methods=["post"]))
+        assert town.statuses(2, "/open/reports/1") == [200, 200]
+        assert town.statuses(2, "/open/reportsx", method="POST") == [200, 200]
+        assert town.statuses(2, "/open/reports/1", method="POST") == [200, 429]
+
+    def test_the_path_is_the_one_that_routes_see(self) -> None:
+        """However it is written: a limit that `%6f` gets around is none."""
+        town = Town(limit_rule(path="/open"))
+        assert town.ask("/%6fpen").status == 200
+        assert town.ask("/a/../open").status == 429
+        assert town.ask("/open?page=2").status == 429
+
+    def test_a_param_takes_one_segment(self) -> None:
+        town = Town(limit_rule(path="/open/{user}/orders"))
+        assert town.statuses(2, "/open//orders") == [200, 200]
+        assert town.ask("/open/ada/orders").status == 200
+        assert town.ask("/open/bob/orders").status == 429
+
+    def test_a_route_or_a_service(self) -> None:
+        routes = [route("/a", id="a"), route("/b", id="b"), route("/c", id="c", service_id="other")]
+        town = Town(limit_rule("one", route_id="a"), limit_rule("two", service_id="other"), routes=routes)
+        assert [town.statuses(2, path) for path in ("/a", "/b", "/c")] == [[200, 429], [200, 200], [200, 429]]
+
+    def test_one_that_is_off_is_not_there(self) -> None:
+        town = Town(limit_rule(enabled=False))
+        assert town.statuses(3) == [200] * 3
+        assert "ratelimit" not in town.ask().fields
+
+    def test_where_no_route_is(self) -> None:
+        """Strangers get 401 there, and clients 404, until their limit: then neither learns more."""
+        ada = key("ada")
+        town = Town(limit_rule(burst=2, path="/nowhere"), limit_rule("of a route", route_id="route /open"), keys=[ada])
+        assert town.statuses(3, "/nowhere", with_key(ada)) == [404, 404, 429]
+        assert town.ask("/nowhere").status == 401
+
+
+class TestSeveralLimits:
+    def test_one_that_refuses_leaves_the_others_untouched(self) -> None:
+        ada = key("ada", per_minute=60, burst=10)
+        town = Town(limit_rule("narrow", burst=1), limit_rule("wide", burst=5, count_by="address"), keys=[ada])
+        assert town.statuses(7, "/closed", with_key(ada)) == [200] + [429] * 6
+        town.configure(limit_rule("wide", burst=5, count_by="address"))
+        assert town.statuses(5, "/closed", with_key(ada)) == [200] * 4 + [429]
+        town.configure()
+        answer = town.ask("/closed", with_key(ada))
+        assert answer.fields["ratelimit"] == '"default";r=4;t=6'  # 10, less five that passed and this one
+
+    def test_the_key_s_own_limit_refuses_for_all(self) -> None:
+        ada = key("ada", per_minute=60, burst=1)
+        town = Town(limit_rule("wide", burst=3), keys=[ada])
+        assert town.statuses(4, "/closed", with_key(ada)) == [200, 429, 429, 429]
+        assert town.last.judgement is not None
+        assert town.last.judgement.limited_by is town.last.principal
+        assert town.bench.plane.state.limiter.room("wide").admitted == 1
+        assert town.statuses(3) == [200, 200, 429]
+
+    def test_an_admitted_request_is_told_of_the_limit_that_is_nearest(self) -> None:
+        ada = key("ada", per_minute=600, burst=3)
+        town = Town(limit_rule("hourly", per_minute=1, burst=5), keys=[ada])
+        assert town.ask("/closed", with_key(ada)).fields["ratelimit"] == '"default";r=2;t=1'
+        town.bench.clock.advance(1.0)
+        town.statuses(2, "/closed", with_key(ada))
+        town.bench.clock.advance(1.0)
+        answer = town.ask("/closed", with_key(ada))
+        assert answer.fields["ratelimit-policy"] == '"hourly";q=1;w=60'
+        assert answer.fields["ratelimit"] == '"hourly";r=1;t=238'
+        assert answer.fields["x-ratelimit-limit"] == "1"
+        assert answer.fields["x-ratelimit-remaining"] == "1"
+        assert answer.fields["x-ratelimit-reset"] == "238"
+
+    def test_with_the_same_number_left_the_slower_one_is_nearest(self) -> None:
+        town = Town(limit_rule("quick", per_minute=60, burst=3), limit_rule("slow", per_minute=6, burst=3))
+        assert town.ask().fields["ratelimit"] == '"slow";r=2;t=10'
+
+    def test_of_two_refusals_the_longer_wait_is_told(self) -> None:
+        town = Town(limit_rule("quick", per_minute=60), limit_rule("slow", per_minute=6))
+        assert town.statuses(2) == [200, 429]
+        answer = town.ask()
+        assert (answer.fields["retry-after"], answer.fields["ratelimit"]) == ("10", '"slow";r=0;t=10')
+        assert answer.problem["code"] == "rate_limited"
+        assert answer.problem["stage"] == "rate_limit"
+        assert "'slow'" in answer.problem["detail"]
+        town.bench.clock.advance(10.0)
+        assert town.ask().status == 200
+
+    def test_refusals_by_a_rule_are_refusals_of_the_key(self) -> None:
+        ada = key("ada")
+        usage = Usage()
+        town = Town(limit_rule(), keys=[ada])
+        town.statuses(3, "/closed", with_key(ada))
+        recorder = Recorder(usage)
+        for exchange in town.bench.exchanges:
+            recorder.record(exchange)
+        recorder.flush()
+        assert (usage.keys["ada"].total_requests, usage.keys["ada"].rejected_requests) == (3, 2)
+
+    @pytest.mark.parametrize(
+        ("name", "told"),
+        [
+            ("plain name", '"plain name"'),
+            ('a "quoted" \\ one', '"a \\"quoted\\" \\\\ one"'),
+            ("Grenze für Gäste", '"rule"'),
+        ],
+    )
+    def test_a_name_is_told_as_a_structured_field_can(self, name: str, told: str) -> None:
+        assert Town(limit_rule(name=name)).ask().fields["ratelimit-policy"] == f"{told};q=60;w=60".lower()
+
+
+class TestShadow:
+    def test_it_marks_and_counts_what_it_would_refuse_and_refuses_nothing(self) -> None:
+        town = Town(limit_rule(mode="shadow", burst=2))
+        assert town.statuses(5) == [200] * 5
+        shadowed = [shadows(exchange) for exchange in town.bench.exchanges]
+        assert shadowed == [[], [], ["rule"], ["rule"], ["rule"]]
+        room = town.bench.plane.state.limiter.room("rule")
+        assert (room.admitted, room.refused, room.shadowed) == (2, 0, 3)
+
+    def test_its_bucket_is_that_of_an_enforced_one(self) -> None:
+        """So what it marks is what it would refuse: at the same moments, to the same clients."""
+        gaps = [random.Random(4).expovariate(1.2) for _ in range(200)]
+        enforced, shadow = Town(limit_rule(burst=3)), Town(limit_rule(burst=3, mode="shadow"))
+        for gap in gaps:
+            for town in (enforced, shadow):
+                town.bench.clock.advance(gap)
+                town.ask()
+        refused = [exchange.status == 429 for exchange in enforced.bench.exchanges]
+        assert [shadows(exchange) != [] for exchange in shadow.bench.exchanges] == refused
+        assert 20 < sum(refused) < 180
+
+    def test_nobody_is_told_of_it(self) -> None:
+        answer = Town(limit_rule(mode="shadow")).ask()
+        assert not [name for name in answer.fields if "ratelimit" in name]
+
+    def test_it_takes_no_part_where_an_enforced_one_refuses(self) -> None:
+        town = Town(limit_rule("real"), limit_rule("planned", mode="shadow", burst=3))
+        assert town.statuses(9) == [200] + [429] * 8
+        assert town.bench.plane.state.limiter.room("planned").admitted == 1
+
+
+class TestGuards:
+    GUARD = staticmethod(partial(limit_rule, "guard", count_by="address", before_auth=True, burst=3))
+
+    def test_a_stranger_who_tries_too_often_is_refused_before_he_is_asked(self) -> None:
+        town = Town(self.GUARD())
+        assert town.statuses(5, "/closed", "X-API-Key: nonsense") == [401, 401, 401, 429, 429]
+        assert town.ask("/closed", "X-API-Key: nonsense", ip="192.0.2.99").status == 401
+        assert town.ask("/nowhere").status == 429
+
+    def test_his_credential_is_not_even_looked_at(self) -> None:
+        ada = key("ada")
+        town = Town(self.GUARD(burst=1), keys=[ada])
+        assert [town.ask("/closed", line).status for line in ("X-API-Key: guess", with_key(ada))] == [401, 429]
+        assert town.last.principal is None
+
+    def test_it_counts_those_who_are_let_in_as_well(self) -> None:
+        ada = key("ada")
+        town = Town(self.GUARD(), keys=[ada])
+        assert town.statuses(4, "/closed", with_key(ada)) == [200, 200, 200, 429]
+        town.bench.clock.advance(1.0)
+        assert town.ask("/open").status == 200
+
+    def test_whoever_his_own_limit_refuses_takes_nothing_from_the_guard(self) -> None:
+        ada = key("ada", per_minute=60, burst=1)
+        town = Town(self.GUARD(per_minute=1, burst=2), keys=[ada])
+        assert town.statuses(5, "/closed", with_key(ada)) == [200] + [429] * 4
+        assert town.ask().fields["ratelimit"] == '"guard";r=0;t=120'
+
+    def test_a_stranger_is_told_what_he_has_left(self) -> None:
+        answer = Town(self.GUARD()).ask("/closed")
+        assert (answer.status, answer.fields["ratelimit"]) == (401, '"guard";r=2;t=1')
+
+    def test_one_that_only_watches_lets_strangers_on(self) -> None:
+        town = Town(self.GUARD(mode="shadow", burst=1))
+        assert town.statuses(3, "/closed") == [401, 401, 401]
+        assert shadows(town.last) == ["guard"]
+
+    def test_rules_that_are_no_guards_do_not_count_strangers(self) -> None:
+        town = Town(limit_rule(count_by="address", burst=1))
+        assert town.statuses(3, "/closed") == [401] * 3
+        assert town.ask("/open").status == 200
+
+
+class TestChanges:
+    def test_an_edit_keeps_what_was_used(self) -> None:
+        town = Town(limit_rule(burst=5))
+        town.statuses(4)
+        town.configure(limit_rule(burst=6))
+        assert town.statuses(3) == [200, 200, 429]
+        town.configure(limit_rule(burst=2, name="renamed", mode="shadow"))
+        town.configure(limit_rule(burst=2))
+        assert town.ask().status == 429
+
+    def test_conditions_are_edited_without_touching_a_bucket(self) -> None:
+        town = Town(limit_rule(burst=3))
+        town.statuses(2)
+        town.configure(limit_rule(burst=3, path="/open", methods=["GET"]))
+        assert town.statuses(2) == [200, 429]
