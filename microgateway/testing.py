@@ -1,5 +1,6 @@
 """What our own tests stand on, shipped for users' tests too: a clock that one sets, and a data plane on a free port."""
 
+import secrets
 from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,11 +12,12 @@ from microgateway.data_plane.pipeline import State
 from microgateway.entities import ApiKey, RateLimitRule, Route, Service
 from microgateway.observability.recorder import Recorder
 from microgateway.observability.usage import Usage
-from microgateway.process.composition import authentication, circuit_defaults, proxy_options
+from microgateway.process.composition import authentication, circuit_defaults, proxy_options, verifier
 from microgateway.settings import Settings
 from microgateway.snapshot import Snapshot
 from microgateway.state.limits import MemoryLimiter
 from microgateway.state.memory import MemoryCircuits
+from microgateway.tokens.verifying import Verifier
 
 
 class FakeClock:
@@ -44,6 +46,7 @@ class RunningProxy:
     limiter: MemoryLimiter
     circuits: MemoryCircuits
     recorder: Recorder
+    verifier: Verifier
 
     @property
     def port(self) -> int:
@@ -74,10 +77,11 @@ async def serve(
     clock = clock or SystemClock()
     snapshot = Snapshot().with_keys(keys).with_table(services, routes, circuit_defaults(settings), rate_limits)
     limiter, circuits, recorder = MemoryLimiter(), MemoryCircuits(), Recorder(Usage())
+    tokens = verifier(settings, settings.jwt_secret or secrets.token_urlsafe())
     listener = Listener(
         options=proxy_options(settings),
         snapshot=snapshot,
-        state=State(limiter, circuits, authentication(settings)),
+        state=State(limiter, circuits, authentication(settings, tokens)),
         recorder=recorder,
         now=clock.now,
         wall=clock.wall,
@@ -85,7 +89,7 @@ async def serve(
     await listener.start("127.0.0.1", 0)
     recorder.start()
     try:
-        yield RunningProxy(listener, limiter, circuits, recorder)
+        yield RunningProxy(listener, limiter, circuits, recorder, tokens)
     finally:
         await listener.drain(0.0 if settings.debug else settings.drain_timeout)
         recorder.stop()

@@ -14,6 +14,7 @@ from microgateway.data_plane import pipeline, problems
 from microgateway.demo import PORTS
 from microgateway.exchange import Problem
 from microgateway.settings import Settings
+from microgateway.tokens.faults import FAULTS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAGES = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md"), *REPOSITORY.glob("benchmarks/**/*.md")])
@@ -128,6 +129,7 @@ def codes_in_source() -> dict[str, tuple[int, str]]:
         for thing in vars(module).values()
         if isinstance(thing, Problem)
     }
+    made |= {fault.code: (401, "auth") for fault in FAULTS}
     default = inspect.signature(HeadError).parameters["code"].default
     made[default] = (400, "parse")
     for file in sorted([*PACKAGE.glob("core/*.py"), *PACKAGE.glob("data_plane/*.py")]):

@@ -7,7 +7,17 @@ from fastapi import Depends, FastAPI
 
 from microgateway import __version__
 from microgateway.clock import Clock
-from microgateway.control_plane import circuit_breakers, health, keys, metrics, pages, rate_limits, routes, services
+from microgateway.control_plane import (
+    auth,
+    circuit_breakers,
+    health,
+    keys,
+    metrics,
+    pages,
+    rate_limits,
+    routes,
+    services,
+)
 from microgateway.control_plane.access import AdminAccess, bearer
 from microgateway.control_plane.body_limit import LARGEST_BODY, BodyLimit
 from microgateway.control_plane.configuration import Configuration
@@ -15,6 +25,7 @@ from microgateway.control_plane.dependencies import ControlPlane
 from microgateway.control_plane.live_view import Live
 from microgateway.control_plane.problems import documented, install_problems
 from microgateway.control_plane.security_headers import SecurityHeaders
+from microgateway.tokens.verifying import Verifier
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -25,6 +36,7 @@ def create_app(
     live: Live,
     clock: Clock,
     admin_token: str,
+    verifier: Verifier,
     readiness: Callable[[], str | None],
     lifespan: Lifespan | None = None,
     largest_body: int = LARGEST_BODY,
@@ -42,14 +54,17 @@ def create_app(
         swagger_ui_oauth2_redirect_url=None,
         redirect_slashes=False,
     )
-    app.state.control_plane = ControlPlane(configuration, live, clock, clock.now(), readiness)
+    app.state.control_plane = ControlPlane(configuration, live, clock, clock.now(), readiness, verifier)
     guarded = [Depends(bearer())]
     for resource in (services, routes, keys, rate_limits, circuit_breakers, metrics):
         app.include_router(resource.router, dependencies=guarded, responses=documented(401, 422, 503))
+    app.include_router(auth.router)
     app.include_router(health.router)
     app.include_router(pages.router)
     install_problems(app)
-    app.add_middleware(BodyLimit, largest=largest_body)
+    app.add_middleware(
+        BodyLimit, largest=largest_body, open_to_all=auth.router.prefix, largest_from_all=auth.LARGEST_BODY
+    )
     app.add_middleware(AdminAccess, admin_token=admin_token)
     app.add_middleware(SecurityHeaders)  # added last, so it is outermost
     return app

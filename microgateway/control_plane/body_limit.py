@@ -12,11 +12,16 @@ LARGEST_BODY = 16 * 1024 * 1024  # bytes
 
 
 class BodyLimit:
-    """Reads the body, which JSON needs whole in any case, and hands it on; 413 as soon as it is too large."""
+    """Reads the body, which JSON needs whole in any case, and hands it on; 413 as soon as it is too large.
 
-    def __init__(self, app: ASGIApp, *, largest: int) -> None:
+    `open_to_all` is a path below which anybody may send something, up to `largest_from_all` bytes.
+    """
+
+    def __init__(self, app: ASGIApp, *, largest: int, open_to_all: str, largest_from_all: int) -> None:
         self._app = app
         self._largest = largest
+        self._open_to_all = open_to_all
+        self._largest_from_all = largest_from_all
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -31,22 +36,26 @@ class BodyLimit:
 
     async def _read(self, scope: Scope, receive: Receive) -> Message:
         """The whole body as one message, or the message that the client has gone."""
+        path: str = scope["path"]
+        is_open = path.removeprefix(scope.get("root_path", "")).startswith(self._open_to_all)
+        largest = min(self._largest, self._largest_from_all) if is_open else self._largest
         length = Headers(scope=scope).get("content-length", "")
-        if length.isdecimal() and int(length) > self._largest:
-            raise self._too_large()
+        if length.isdecimal() and int(length) > largest:
+            raise _too_large(largest)
         body = bytearray()
         while True:
             message = await receive()
             if message["type"] != "http.request":
                 return message
             body += message.get("body", b"")
-            if len(body) > self._largest:
-                raise self._too_large()
+            if len(body) > largest:
+                raise _too_large(largest)
             if not message.get("more_body", False):
                 return {"type": "http.request", "body": bytes(body), "more_body": False}
 
-    def _too_large(self) -> BodyTooLargeError:
-        return BodyTooLargeError(f"A body here has at most {self._largest} bytes.")
+
+def _too_large(largest: int) -> BodyTooLargeError:
+    return BodyTooLargeError(f"A body here has at most {largest} bytes.")
 
 
 def _beginning_with(first: Message, receive: Receive) -> Receive:

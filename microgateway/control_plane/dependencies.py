@@ -1,7 +1,7 @@
 """What an endpoint may ask for: the parts of the control plane, an id, and a span of a list."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Generic, TypeVar
 
 from fastapi import Depends, Path, Query, Request
@@ -9,8 +9,10 @@ from pydantic import BaseModel
 
 from microgateway.clock import Clock
 from microgateway.control_plane.configuration import Configuration
+from microgateway.control_plane.failed_attempts import FailedAttempts
 from microgateway.control_plane.live_view import Live
 from microgateway.persistence.repository import Repository
+from microgateway.tokens.verifying import Verifier
 
 T = TypeVar("T")
 LONGEST_LIST = 1_000
@@ -19,13 +21,18 @@ LARGEST_OFFSET = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class ControlPlane:
-    """All that the endpoints work with. `readiness` says why no traffic should be sent here, or None."""
+    """All that the endpoints work with. `readiness` says why no traffic should be sent here, or None.
+
+    `verifier` judges tokens as the proxy port does.
+    """
 
     configuration: Configuration
     live: Live
     clock: Clock
     started_at: float
     readiness: Callable[[], str | None]
+    verifier: Verifier
+    failed_attempts: FailedAttempts = field(default_factory=FailedAttempts)
 
     @property
     def repository(self) -> Repository:

@@ -28,18 +28,40 @@ class AccessDeniedError(MicroGatewayError):
     """The admin token is missing or wrong."""
 
 
+class KeyInvalidError(MicroGatewayError):
+    """Nobody has this API key."""
+
+
+class KeyDisabledError(MicroGatewayError):
+    """The API key is revoked or switched off."""
+
+
+class KeyExpiredError(MicroGatewayError):
+    """The API key has expired."""
+
+
+class TooManyAttemptsError(MicroGatewayError):
+    """Too many wrong credentials came from one address."""
+
+
 class NotReadyError(MicroGatewayError):
     """No traffic should be sent here at the moment."""
 
 
+_KEY_CHALLENGE = {"WWW-Authenticate": 'ApiKey realm="microgateway"'}
+
 # The first line that fits decides: status, code, and fields of the answer.
 _ANSWERS: Mapping[type[MicroGatewayError], tuple[int, str, Mapping[str, str]]] = {
     AccessDeniedError: (401, "admin_token_required", {"WWW-Authenticate": 'Bearer realm="MicroGateway admin"'}),
+    KeyInvalidError: (401, "api_key_invalid", _KEY_CHALLENGE),
+    KeyDisabledError: (401, "api_key_disabled", _KEY_CHALLENGE),
+    KeyExpiredError: (401, "api_key_expired", _KEY_CHALLENGE),
     NotFoundError: (404, "not_found", {}),
     ConflictError: (409, "conflict", {}),
     BodyTooLargeError: (413, "body_too_large", {"Connection": "close"}),
     ConfigurationError: (422, "invalid", {}),
     InvalidEntityError: (422, "invalid", {}),
+    TooManyAttemptsError: (429, "too_many_attempts", {"Retry-After": "1"}),
     DatabaseUnavailableError: (503, "database_unavailable", {"Retry-After": "5"}),
     NotReadyError: (503, "not_ready", {"Retry-After": "1"}),
 }

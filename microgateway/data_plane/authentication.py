@@ -8,6 +8,9 @@ Whatever else may be wrong is found out on the other way, which every request th
 from microgateway.core.requests import FieldSection
 from microgateway.exchange import Problem
 from microgateway.snapshot import KeyRing, Principal
+from microgateway.tokens.faults import FAULTS, REPEATED, Fault
+from microgateway.tokens.signing import BEARER
+from microgateway.tokens.verifying import Verifier
 
 API_KEY_HEADER = "X-API-Key"
 
@@ -16,9 +19,15 @@ class KeyProblems:
     """The answers to a request whose key does not open the door; they name the header that carries it."""
 
     def __init__(self, header: str) -> None:
-        challenge = f'WWW-Authenticate: ApiKey realm="microgateway", header="{header}"\r\n'.encode()
+        key, token = f'ApiKey realm="microgateway", header="{header}"', 'Bearer realm="microgateway"'
+        challenge, either = (f"WWW-Authenticate: {text}\r\n".encode() for text in (key, f"{key}, {token}"))
         self.missing = Problem(
-            401, "Unauthorized", "api_key_missing", "auth", f"Send an API key in the {header} header.", challenge
+            401,
+            "Unauthorized",
+            "api_key_missing",
+            "auth",
+            f"Send an API key in the {header} header, or a token in Authorization: Bearer.",
+            either,
         )
         self.repeated = Problem(
             401, "Unauthorized", "api_key_repeated", "auth", f"Send one {header} header, not several.", challenge
@@ -32,13 +41,28 @@ class KeyProblems:
         self.expired = Problem(401, "Unauthorized", "api_key_expired", "auth", "This API key has expired.", challenge)
 
 
+def token_problem(fault: Fault) -> Problem:
+    """The answer to a request whose token is not believed (RFC 6750, 3.1)."""
+    challenge = (
+        f'WWW-Authenticate: Bearer realm="microgateway", error="invalid_token", error_description="{fault.detail}"\r\n'
+    )
+    return Problem(401, "Unauthorized", fault.code, "auth", fault.detail, challenge.encode())
+
+
+_TOKEN_PROBLEMS = {fault: token_problem(fault) for fault in FAULTS}
+
+
 class Authentication:
-    """Asks for credentials. `api_key_header` is the name of the field that carries an API key."""
+    """Asks for credentials. `api_key_header` is the name of the field that carries an API key.
 
-    __slots__ = ("_problems",)
+    Where a key and a token come, the key decides. Without a `verifier` no token is believed.
+    """
 
-    def __init__(self, *, api_key_header: str = API_KEY_HEADER) -> None:
+    __slots__ = ("_problems", "_verifier")
+
+    def __init__(self, *, api_key_header: str = API_KEY_HEADER, verifier: Verifier | None = None) -> None:
         self._problems = KeyProblems(api_key_header)
+        self._verifier = verifier
 
     def authenticate(self, section: FieldSection, keys: KeyRing, wall: float) -> Principal | Problem:
         """Who sent these fields, at `wall` seconds since the epoch."""
@@ -49,9 +73,13 @@ class Authentication:
         return self._recognise(section, keys, wall)
 
     def _recognise(self, section: FieldSection, keys: KeyRing, wall: float) -> Principal | Problem:
-        if section.api_key is None:
-            return self._problems.missing
-        if section.api_key_lines != 1:
+        verdict = self._by_key(section, keys, wall) if section.api_key_lines else self._by_token(section, keys, wall)
+        if isinstance(verdict, Principal):
+            section.recognised, section.recognised_by = verdict, keys
+        return verdict
+
+    def _by_key(self, section: FieldSection, keys: KeyRing, wall: float) -> Principal | Problem:
+        if section.api_key_lines != 1 or section.api_key is None:
             return self._problems.repeated
         principal = keys.find(section.api_key)
         if principal is None:
@@ -60,5 +88,19 @@ class Authentication:
             return self._problems.disabled
         if principal.expires_at <= wall:
             return self._problems.expired
-        section.recognised, section.recognised_by = principal, keys
         return principal
+
+    def _by_token(self, section: FieldSection, keys: KeyRing, wall: float) -> Principal | Problem:
+        tokens = [token for field in section.authorization or () if (token := bearer_token(field.value)) is not None]
+        if not tokens or self._verifier is None:
+            return self._problems.missing
+        if len(tokens) > 1:
+            return _TOKEN_PROBLEMS[REPEATED]
+        verdict = self._verifier.verify(tokens[0], keys, wall)
+        return _TOKEN_PROBLEMS[verdict] if isinstance(verdict, Fault) else verdict
+
+
+def bearer_token(credentials: bytes) -> bytes | None:
+    """The token of an Authorization field's value (RFC 9110, 11.4), None where its scheme is another one."""
+    scheme, _, token = credentials.partition(b" ")
+    return token.lstrip(b" ") if scheme.lower() == BEARER else None

@@ -3,10 +3,12 @@
 from binascii import hexlify
 from random import Random
 
+from microgateway.core.fields import Field
 from microgateway.core.requests import CHUNKED, METHODS_THAT_COUNT_HOPS, NO_BODY, FieldSection, RequestHead
 from microgateway.data_plane.peer import Peer
 from microgateway.exchange import Exchange
 from microgateway.snapshot import Destination, Target
+from microgateway.tokens.signing import is_issued_here
 
 VIA_1_1 = b"Via: 1.1 microgateway\r\n"
 SWITCH = b"Connection: Upgrade\r\nUpgrade: websocket"
@@ -52,15 +54,26 @@ def strip(path: bytes, segments: int) -> bytes:
 def _extras(head: RequestHead, destination: Destination) -> bytes:
     """The lines that go on only sometimes, or changed."""
     section = head.section
-    lines = [field.line for field in section.authorization or ()]
-    if destination.forward_credentials and section.api_key_line is not None:
-        lines.append(section.api_key_line)
+    credentials = section.authorization or ()
+    if destination.forward_credentials:
+        lines = [field.line for field in credentials]
+        if section.api_key_line is not None:
+            lines.append(section.api_key_line)
+    else:
+        lines = [field.line for field in credentials if not _is_ours(field)]
     if section.max_forwards is not None:
         counts = head.method in METHODS_THAT_COUNT_HOPS
         lines.append(b"Max-Forwards: %d" % (section.max_forwards - 1 if counts else section.max_forwards))
     if head.asks_for_websocket():
         lines.append(SWITCH)
     return b"\r\n".join([*lines, b""])
+
+
+def _is_ours(authorization: Field) -> bool:
+    """Whether this is a token that the gateway has issued, or that pretends to be one: it is for us, as a key is."""
+    if authorization.parsed is None:
+        authorization.parsed = is_issued_here(authorization.value)
+    return bool(authorization.parsed)
 
 
 def _framing(body: int) -> bytes:

@@ -6,7 +6,12 @@ from microgateway.core.requests import RESERVED_FIELDS
 from microgateway.data_plane.authentication import Authentication
 from microgateway.data_plane.options import Options
 from microgateway.errors import StartupError
-from microgateway.settings import Settings
+from microgateway.persistence.secret_file import load_or_create_secret
+from microgateway.settings import DEV_SECRET, SHORTEST_JWT_SECRET, Settings
+from microgateway.tokens.signing import Signer
+from microgateway.tokens.verifying import Verifier
+
+JWT_SECRET_FILE = "jwt_secret"  # noqa: S105  the file's name
 
 
 def proxy_options(settings: Settings) -> Options:
@@ -25,9 +30,27 @@ def circuit_defaults(settings: Settings) -> CircuitPolicy:
     )
 
 
-def authentication(settings: Settings) -> Authentication:
+def authentication(settings: Settings, verifier: Verifier) -> Authentication:
     """Who asks for credentials on the proxy port."""
-    return Authentication(api_key_header=settings.api_key_header)
+    return Authentication(api_key_header=settings.api_key_header, verifier=verifier)
+
+
+def verifier(settings: Settings, secret: str) -> Verifier:
+    """Who judges tokens, and signs ours with this secret."""
+    signer = Signer(secret=secret.encode(), lifetime=settings.jwt_expiry_minutes * 60.0)
+    return Verifier(signer=signer)
+
+
+def jwt_secret(settings: Settings) -> str:
+    """What the environment says, or a secret that is kept in the data folder. Raises `StartupError`."""
+    if settings.jwt_secret is not None:
+        return settings.jwt_secret
+    if settings.debug:
+        return DEV_SECRET
+    secret = load_or_create_secret(settings.data_dir, JWT_SECRET_FILE, called="token secret").text
+    if len(secret.encode()) < SHORTEST_JWT_SECRET:
+        raise StartupError(f"the token secret in {str(settings.data_dir / JWT_SECRET_FILE)!r} is too short")
+    return secret
 
 
 def _check_api_key_header(name: str) -> None:

@@ -21,7 +21,7 @@ from microgateway.observability.usage import Usage
 from microgateway.persistence.data_folder import prepare_data_folder
 from microgateway.persistence.database import Database, locate_database
 from microgateway.persistence.repository import Repository
-from microgateway.process.composition import authentication, circuit_defaults, proxy_options
+from microgateway.process.composition import authentication, circuit_defaults, jwt_secret, proxy_options, verifier
 from microgateway.settings import Settings
 from microgateway.snapshot import Snapshot
 from microgateway.state.limits import MemoryLimiter
@@ -56,15 +56,17 @@ class Gateway:
         self._limiter, self._circuits = MemoryLimiter(), MemoryCircuits()
         self._metrics = Metrics(bounds=Bounds(series=settings.metrics_series), now=self._clock.wall())
         self._recorder = Recorder(Usage(), [self._metrics.count])
+        options = proxy_options(settings)
+        prepare_data_folder(settings.data_dir)
+        self._verifier = verifier(settings, jwt_secret(settings))
         self._listener = Listener(
-            options=proxy_options(settings),
+            options=options,
             snapshot=Snapshot(),
-            state=State(self._limiter, self._circuits, authentication(settings)),
+            state=State(self._limiter, self._circuits, authentication(settings, self._verifier)),
             recorder=self._recorder,
         )
         self._monitoring = self._monitor()
         self._ticker = Ticker(self._monitoring)
-        prepare_data_folder(settings.data_dir)
         self._issued: list[tuple[str, str]] = []
         self._database = Database(locate_database(settings.database_url, settings.data_dir))
         self.configuration = Configuration(
@@ -134,6 +136,7 @@ class Gateway:
             live=Live(self._recorder.usage, self._circuits, self._monitoring, self._limiter),
             clock=self._clock,
             admin_token=self.admin_token.text,
+            verifier=self._verifier,
             readiness=self.why_not_ready,
         )
 

@@ -23,8 +23,11 @@ from microgateway.snapshot import Snapshot
 from microgateway.state.limits import MemoryLimiter
 from microgateway.state.memory import MemoryCircuits
 from microgateway.testing import FakeClock
+from microgateway.tokens.signing import Signer
+from microgateway.tokens.verifying import Verifier
 
 TOKEN = "an admin token of a test"
+SECRET = b"a secret of a test, long enough for HMAC"
 DEFAULT_LIMIT = Limit(per_minute=60, burst=10)
 DEFAULT_CIRCUIT = CircuitPolicy(failure_threshold=5, recovery_timeout=30.0, half_open_max_calls=3)
 
@@ -109,6 +112,7 @@ async def running_control(folder: Path) -> AsyncIterator[Control]:
         live=live,
         clock=clock,
         admin_token=TOKEN,
+        verifier=Verifier(signer=Signer(secret=SECRET, lifetime=3_600.0)),
         readiness=lambda: control.not_ready,
         largest_body=100_000,
     )

@@ -11,6 +11,7 @@ from microgateway.control_plane.rate_limits import RateLimitAnswer
 from microgateway.control_plane.services import ServiceAnswer
 from microgateway.core import fields
 from microgateway.entities import ApiKeySpec, CircuitSpec, RateLimitRuleSpec, Route, RouteSpec, ServiceSpec
+from microgateway.tokens.faults import FAULTS
 from tests.control_plane.control import Control
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -57,7 +58,7 @@ def test_every_code_of_the_control_port_is_told() -> None:
 
 def test_every_code_of_the_proxy_port_is_told() -> None:
     source = sources("core", "data_plane")
-    answered = set(BY_NAME.findall(source)) | set(BY_PLACE.findall(source))
+    answered = set(BY_NAME.findall(source)) | set(BY_PLACE.findall(source)) | {fault.code for fault in FAULTS}
     assert {code for _, code in codes("Errors on the proxy port")} == answered - NEVER_SENT
 
 

@@ -56,13 +56,6 @@ DEVIATIONS: dict[str, str] = {
 }
 
 NOT_YET: dict[str, str] = {
-    **dict.fromkeys(
-        (
-            "kong-jwt-05", "kong-jwt-06", "kong-jwt-11", "kong-jwt-12", "kong-jwt-13", "kong-jwt-16",
-            "apisix-jwt-03", "apisix-jwt-07", "apisix-jwt-09", "apisix-jwt-10", "apisix-jwt-12",
-        ),
-        "JWT",
-    ),
     **dict.fromkeys(("kong-router-header-02", "kong-router-header-04"), "header conditions"),
     **dict.fromkeys(("apisix-rewrite-01", "apisix-rewrite-03", "traefik-replace-02", "envoy-route-07"), "rewriting"),
     "kong-health-02": "health of single targets",
@@ -70,7 +63,6 @@ NOT_YET: dict[str, str] = {
 
 # How to see that a feature has arrived: then its rows are to be played.
 ARRIVED: dict[str, Callable[[], bool]] = {
-    "JWT": lambda: any(CORE.glob("*jwt*")),
     "header conditions": lambda: "headers" in RouteSpec.model_fields,
     "rewriting": lambda: any("rewrite" in name for name in RouteSpec.model_fields),
     "health of single targets": (CORE / "health.py").exists,

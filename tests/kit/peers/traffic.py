@@ -1,5 +1,8 @@
 """Rows about what is said between client, gateway and service, played over sockets."""
 
+import base64
+import hmac
+import json
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,6 +12,7 @@ from pydantic import ValidationError
 from microgateway.core.circuit import CircuitPolicy
 from microgateway.data_plane.peer import Peer
 from microgateway.snapshot import Snapshot
+from microgateway.testing import FakeClock
 from tests.kit.client import Answer
 from tests.kit.configuration import key, route, service, settings
 from tests.kit.fixtures import Pair, running_pair
@@ -154,6 +158,56 @@ def _observe_key(row: Row, got: Answer, pair: Pair, known: str, secret: str) -> 
         absent = row.expected.get("upstream_headers_absent", [])
         observed["upstream_headers_absent"] = [name for name in absent if told(request, names.get(name, name)) is None]
     return observed
+
+
+TOKEN_SECRET = "the secret that our tokens are signed with"
+TOKEN_TIME = 1_700_000_000  # seconds since the epoch, when these rows are played
+
+
+def play_token(row: Row) -> Verdict:
+    """Tokens: the peer's credential is our secret, its issuer or consumer our key. Ours come in Authorization only."""
+    issued = key("bob")
+    fields = () if row.request["token"] is None else (f"Authorization: bearer {_token(row)}",)
+    with (
+        running_upstream() as upstream,
+        running_gateway(
+            services=[service(upstream.url)],
+            routes=[route("/", auth="required")],
+            keys=[issued.entity],
+            settings=settings(JWT_SECRET=TOKEN_SECRET),
+            clock=FakeClock(wall=TOKEN_TIME),
+        ) as gateway,
+        gateway.connect() as client,
+    ):
+        got = client.ask(lines("GET / HTTP/1.1", "Host: a.example", *fields))
+    challenge = (got.one(b"www-authenticate") or b"").decode()
+    observed: Values = {"status": got.status, "headers": {"WWW-Authenticate": challenge}}
+    told = row.expected.get("headers", {}).get("WWW-Authenticate", "").replace("test-jwt", "microgateway")
+    if all(word in challenge for word in told.split(" ")):  # a challenge may say more than the row asks
+        observed["headers"] = row.expected.get("headers")
+    return compare(row, observed, "body", "body_message")
+
+
+def _token(row: Row) -> str:
+    """A good token of ours, but for what the row has it say, or how it has it signed."""
+    said = row.request["token"]
+    wanted = said.get("claims", {})
+    claims = {"iss": "microgateway", "sub": "bob", "iat": TOKEN_TIME, "jti": "a", "exp": TOKEN_TIME + 60}
+    if "claims_to_verify" in row.config and "exp" not in wanted:
+        del claims["exp"]  # that it is missing is what the row is about
+    claims |= {name: _date(value) for name, value in wanted.items() if name in ("exp", "nbf")}
+    secret = TOKEN_SECRET if "HS secret" in said.get("signed", "HS secret") else "something else that is long enough"
+    parts = [
+        base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=")
+        for part in ({"alg": "HS256"} | said.get("header", {}), claims)
+    ]
+    signed = b".".join(parts)
+    mac = base64.urlsafe_b64encode(hmac.digest(secret.encode(), signed, "sha256")).rstrip(b"=")
+    return (signed + b"." + mac).decode()
+
+
+def _date(value: int | str) -> int:
+    return value if isinstance(value, int) else TOKEN_TIME + int(value.removeprefix("now"))
 
 
 def play_limit_fields(row: Row) -> Verdict:
@@ -395,6 +449,8 @@ PLAYERS: Players = {
     "kong-key-": play_key,
     "apisix-key-": play_key,
     "envoy-key-": play_key,
+    "kong-jwt-": play_token,
+    "apisix-jwt-": play_token,
     "tyk-rl-": play_limit_fields,
     "apisix-lc-": play_same_configuration_again,
     "traefik-retry-01": play_network_failures,
