@@ -80,17 +80,24 @@ class Judgement:
         self.shadowed = shadowed
 
 
+FailedAttempt = tuple[str, str, str, float]
+"""How it failed, whether it was repeated and why, the target's host and port, and when, in monotonic seconds."""
+
+
 class Exchange:
     """One request, from its head to its end, recorded exactly once, however it ended.
 
     `started`, `sent` (the last attempt was handed to its connection), `answered` (the answer's first byte) and `ended`
     are seconds on the monotonic clock, 0 for what did not happen; `timestamp` is seconds since the epoch. `status` is
-    what the client got, 499 when it left before. `attempts` counts requests sent or tried upstream.
+    what the client got, 499 when it left before. `attempts` counts requests sent or tried upstream. `query` has its
+    question mark, and its secrets. `parent_span` is the client's span, where spans are made.
     """
 
     # Defaults on the class, and no slots: a request sets what it has, which is quicker than setting all there is
     request_id = b""
     traceparent = b""
+    parent_span = b""
+    query = b""
     judgement: "Judgement | None" = None
     sent = 0.0
     answered = 0.0
@@ -103,7 +110,7 @@ class Exchange:
     bytes_out = 0
     stage = ""
     code = ""
-    failed_attempts: list[tuple[str, str]] | None = None
+    failed_attempts: list[FailedAttempt] | None = None
 
     def __init__(self, method: bytes, path: bytes, client_ip: str, started: float, timestamp: float) -> None:
         self.method = method
@@ -122,8 +129,8 @@ class Exchange:
         """The route that took it, if there was one."""
         return None if self.judgement is None else self.judgement.destination
 
-    def note_attempt(self, fault: str, verdict: str) -> None:
-        """One attempt failed like this, and was repeated or not for that reason."""
+    def note_attempt(self, fault: str, verdict: str, target: str, now: float) -> None:
+        """One attempt failed like this at `now` (monotonic), and was repeated or not for that reason."""
         if self.failed_attempts is None:
             self.failed_attempts = []
-        self.failed_attempts.append((fault, verdict))
+        self.failed_attempts.append((fault, verdict, target, now))

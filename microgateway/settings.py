@@ -58,6 +58,10 @@ class Settings(BaseSettings):
         (), alias="MICROGATEWAY_TRUSTED_PROXIES"
     )
 
+    request_log: bool = Field(True, alias="MICROGATEWAY_REQUEST_LOG")
+    log_retention_days: Annotated[float, Field(ge=0, le=36_500)] = Field(30.0, alias="MICROGATEWAY_LOG_RETENTION_DAYS")
+    log_max_rows: Annotated[int, Field(ge=0, le=10_000_000_000)] = Field(1_000_000, alias="MICROGATEWAY_LOG_MAX_ROWS")
+
     default_rate_limit: Annotated[int, Field(ge=1, le=1_000_000_000)] = Field(60, alias="DEFAULT_RATE_LIMIT")
     default_burst_size: Annotated[int, Field(ge=1, le=1_000_000_000)] = Field(10, alias="DEFAULT_BURST_SIZE")
     circuit_failure_threshold: Annotated[int, Field(ge=1, le=1_000_000)] = Field(5, alias="CIRCUIT_FAILURE_THRESHOLD")

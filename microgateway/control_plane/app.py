@@ -12,6 +12,7 @@ from microgateway.control_plane import (
     circuit_breakers,
     health,
     keys,
+    logs,
     metrics,
     pages,
     rate_limits,
@@ -25,6 +26,7 @@ from microgateway.control_plane.dependencies import ControlPlane
 from microgateway.control_plane.live_view import Live
 from microgateway.control_plane.problems import documented, install_problems
 from microgateway.control_plane.security_headers import SecurityHeaders
+from microgateway.observability.log_book import LogBook
 from microgateway.tokens.verifying import Verifier
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -34,6 +36,7 @@ def create_app(
     *,
     configuration: Configuration,
     live: Live,
+    log: LogBook,
     clock: Clock,
     admin_token: str,
     verifier: Verifier,
@@ -54,9 +57,9 @@ def create_app(
         swagger_ui_oauth2_redirect_url=None,
         redirect_slashes=False,
     )
-    app.state.control_plane = ControlPlane(configuration, live, clock, clock.now(), readiness, verifier)
+    app.state.control_plane = ControlPlane(configuration, live, log, clock, clock.now(), readiness, verifier)
     guarded = [Depends(bearer())]
-    for resource in (services, routes, keys, rate_limits, circuit_breakers, metrics):
+    for resource in (services, routes, keys, rate_limits, circuit_breakers, metrics, logs):
         app.include_router(resource.router, dependencies=guarded, responses=documented(401, 422, 503))
     app.include_router(auth.router)
     app.include_router(health.router)

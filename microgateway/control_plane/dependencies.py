@@ -11,6 +11,7 @@ from microgateway.clock import Clock
 from microgateway.control_plane.configuration import Configuration
 from microgateway.control_plane.failed_attempts import FailedAttempts
 from microgateway.control_plane.live_view import Live
+from microgateway.observability.log_book import LogBook
 from microgateway.persistence.repository import Repository
 from microgateway.tokens.verifying import Verifier
 
@@ -28,6 +29,7 @@ class ControlPlane:
 
     configuration: Configuration
     live: Live
+    log: LogBook
     clock: Clock
     started_at: float
     readiness: Callable[[], str | None]

@@ -73,6 +73,7 @@ class Permit:
 
     circuit: "Circuit"
     generation: int
+    state: CircuitState
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ class Circuit:
         self._tell = tell
         self._reopens_at = now
         # The current generation's, shared by all its requests: nothing is allocated per request
-        self._permit = Permit(self, 0)
+        self._permit = Permit(self, 0, CircuitState.CLOSED)
         self._probes = 0
         self._successes = 0
         if policy.mode != "auto":
@@ -248,7 +249,7 @@ class Circuit:
     def _enter(self, state: CircuitState, now: float, reason: str, by: str = "") -> None:
         before, self.state = self.state, state
         self._reopens_at = now + self.policy.recovery_timeout
-        self._permit = Permit(self, self._permit.generation + 1)
+        self._permit = Permit(self, self._permit.generation + 1, state)
         self._probes = 0
         self._successes = 0
         if state is CircuitState.CLOSED:

@@ -308,7 +308,7 @@ class Forwarding:
             budget=plane.state.retry_budgets.of(destination.upstream.id, instant),
             now=instant,
         )
-        exchange.note_attempt(fault.value, verdict.value)
+        exchange.note_attempt(fault.value, verdict.value, self._target.url.authority, now)
         if not verdict.repeats:
             self._answer_problem(problem, failed=True)
             return

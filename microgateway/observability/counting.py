@@ -251,7 +251,7 @@ class Counting:
                     route.overhead[bins[own] if 0 <= own < small else bin_of(max(0, own))] += 1
                     route.overhead_microseconds += own
             if exchange.failed_attempts is not None and exchange.attempts > 1:
-                for fault, _ in exchange.failed_attempts[: exchange.attempts - 1]:
+                for fault, *_ in exchange.failed_attempts[: exchange.attempts - 1]:
                     route.retries[fault] += 1
         self._add(cell, requests, microseconds, bytes_in, bytes_out)
         self.limits_asked += asked

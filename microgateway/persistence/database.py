@@ -29,9 +29,10 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from microgateway.errors import MicroGatewayError, StartupError
 from microgateway.persistence.data_folder import prepare_data_folder
-from microgateway.persistence.migration import NewerDatabaseError, upgrade
+from microgateway.persistence.migration import CONFIGURATION, REQUEST_LOG, Chain, NewerDatabaseError, upgrade
 
 SQLITE_FILE = "microgateway.db"
+SQLITE_LOG_FILE = "microgateway-log.db"
 BUSY_TIMEOUT = 5_000  # milliseconds that SQLite waits for another process's write
 WAL_RETRY_INTERVAL = 0.01  # seconds
 POSTGRES_TIMEOUTS = {"timeout": 10.0, "command_timeout": 60.0}  # seconds, to connect and for each statement
@@ -60,10 +61,11 @@ class DatabaseUnavailableError(MicroGatewayError):
 
 
 class Database:
-    """An engine for one database. `reading` and `writing` share its connections."""
+    """An engine for one database. `reading` and `writing` share its connections; `chain` says which tables are its."""
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, chain: Chain = CONFIGURATION) -> None:
         self._url = url
+        self._chain = chain
         self.reading: AsyncEngine = _create_engine(url)
         self.writing: AsyncEngine = self.reading.execution_options(**{WRITES: True})
 
@@ -71,9 +73,9 @@ class Database:
         """Connects, and brings the tables to this version. Raises `StartupError`, with nothing left open."""
         try:
             with _startup_errors(self._url):
-                await asyncio.to_thread(_prepare_sqlite, self._url)
+                await asyncio.to_thread(_prepare_sqlite, self._url, shrinks=self._chain is REQUEST_LOG)
                 async with self.writing.begin() as connection:
-                    await connection.run_sync(upgrade)
+                    await connection.run_sync(upgrade, self._chain)
         except BaseException:
             await self.close()
             raise
@@ -101,6 +103,31 @@ def locate_database(configured: str | None, data_dir: Path) -> URL:
     if driver is None:
         raise StartupError(f"DATABASE_URL: {url.drivername!r} databases are not supported; sqlite and postgresql are")
     return _with_asyncpg_options(url.set(drivername=driver))
+
+
+def locate_log(database: URL, data_dir: Path) -> URL:
+    """Where the request log of a gateway with this database is: on SQLite in a file beside it, otherwise within it.
+
+    A SQLite database that is no plain file has its log in the data folder.
+    """
+    if database.get_backend_name() != "sqlite":
+        return database
+    if database.query or database.database in (None, "", ":memory:"):
+        prepare_data_folder(data_dir)
+        return URL.create("sqlite+aiosqlite", database=str(data_dir / SQLITE_LOG_FILE))
+    file = Path(str(database.database))
+    return database.set(database=str(file.with_name(f"{file.stem}-log{file.suffix}")))
+
+
+def store_url(log: URL) -> str:
+    """Where the log is, for `open_store`: a SQLite file, or PostgreSQL as asyncpg takes it, with the password."""
+    if log.get_backend_name() == "sqlite":
+        return f"sqlite:{log.database}"
+    url = log.set(drivername="postgresql")
+    mode = url.query.get("ssl")
+    if mode is not None:
+        url = url.difference_update_query(["ssl"]).update_query_dict({"sslmode": mode})
+    return url.render_as_string(hide_password=False)
 
 
 @contextmanager
@@ -137,14 +164,17 @@ def _create_engine(url: URL) -> AsyncEngine:
     return engine
 
 
-def _prepare_sqlite(url: URL) -> None:
+def _prepare_sqlite(url: URL, *, shrinks: bool) -> None:
     """Opens the file once without the async driver, whose thread outlives a failure and then prints its own errors.
 
-    The file is put into WAL mode here, where that can be tried again; a connection that finds it so only reads.
+    The file is put into WAL mode here, where that can be tried again; a connection that finds it so only reads. A file
+    that `shrinks` can give back the pages of deleted rows: that is said before there is anything in it, or never.
     """
     if url.get_backend_name() == "sqlite" and url.database and not url.query:
         with closing(sqlite3.connect(url.database)) as connection:
             connection.execute("PRAGMA schema_version")
+            if shrinks:
+                connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             _switch_to_wal(connection)
 
 
@@ -167,6 +197,7 @@ def _set_up_sqlite(connection: DBAPIConnection, record: ConnectionPoolEntry) -> 
     cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT}")
     cursor.execute("PRAGMA journal_mode = WAL")
     cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.execute("PRAGMA automatic_index = OFF")  # a search of the log is quicker by its zones
     cursor.close()
 
 

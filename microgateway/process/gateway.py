@@ -22,6 +22,7 @@ from microgateway.persistence.data_folder import prepare_data_folder
 from microgateway.persistence.database import Database, locate_database
 from microgateway.persistence.repository import Repository
 from microgateway.process.composition import authentication, circuit_defaults, jwt_secret, proxy_options, verifier
+from microgateway.process.writing import Writing
 from microgateway.settings import Settings
 from microgateway.snapshot import Snapshot
 from microgateway.state.limits import MemoryLimiter
@@ -55,10 +56,12 @@ class Gateway:
         self._clock = SystemClock()
         self._limiter, self._circuits = MemoryLimiter(), MemoryCircuits()
         self._metrics = Metrics(bounds=Bounds(series=settings.metrics_series), now=self._clock.wall())
-        self._recorder = Recorder(Usage(), [self._metrics.count])
         options = proxy_options(settings)
         prepare_data_folder(settings.data_dir)
         self._verifier = verifier(settings, jwt_secret(settings))
+        database = locate_database(settings.database_url, settings.data_dir)
+        self._database, self._writing = Database(database), Writing(settings, database)
+        self._recorder = Recorder(Usage(), [self._metrics.count, *self._writing.sinks])
         self._listener = Listener(
             options=options,
             snapshot=Snapshot(),
@@ -68,7 +71,6 @@ class Gateway:
         self._monitoring = self._monitor()
         self._ticker = Ticker(self._monitoring)
         self._issued: list[tuple[str, str]] = []
-        self._database = Database(locate_database(settings.database_url, settings.data_dir))
         self.configuration = Configuration(
             repository=Repository(self._database),
             publish=self._publish,
@@ -90,6 +92,8 @@ class Gateway:
         async with AsyncExitStack() as opened:
             await self._database.open()
             opened.push_async_callback(self._database.close)
+            await self._writing.open()
+            opened.push_async_callback(self._writing.close)
             await self.configuration.load()
             await self._listener.start(settings.proxy_host, settings.proxy_port)
             opened.push_async_callback(self._listener.drain, 0.0)
@@ -122,6 +126,7 @@ class Gateway:
         await self.configuration.settle()
         self._recorder.stop()
         self._ticker.stop()
+        await self._writing.close()
         await self._database.close()
 
     def why_not_ready(self) -> str | None:
@@ -134,6 +139,7 @@ class Gateway:
         return create_app(
             configuration=self.configuration,
             live=Live(self._recorder.usage, self._circuits, self._monitoring, self._limiter),
+            log=self._writing.book(self._recorder.flush),
             clock=self._clock,
             admin_token=self.admin_token.text,
             verifier=self._verifier,

@@ -14,11 +14,14 @@ from microgateway.control_plane.configuration import Configuration
 from microgateway.control_plane.live_view import Live
 from microgateway.core.circuit import CircuitPolicy
 from microgateway.core.token_bucket import Limit
+from microgateway.observability.log_book import LogBook
 from microgateway.observability.metrics import Bounds, Metrics
 from microgateway.observability.monitoring import Gauges, Monitoring
 from microgateway.observability.usage import Usage
-from microgateway.persistence.database import Database, locate_database
+from microgateway.persistence.database import Database, locate_database, locate_log
+from microgateway.persistence.migration import REQUEST_LOG
 from microgateway.persistence.repository import Repository
+from microgateway.persistence.request_log import RequestLog
 from microgateway.snapshot import Snapshot
 from microgateway.state.limits import MemoryLimiter
 from microgateway.state.memory import MemoryCircuits
@@ -41,6 +44,7 @@ class Control:
     live: Live
     clock: FakeClock
     published: list[Snapshot]
+    log_database: Database
     not_ready: str | None = None
     app: FastAPI = field(init=False)
     client: httpx2.AsyncClient = field(init=False)
@@ -106,10 +110,12 @@ async def running_control(folder: Path) -> AsyncIterator[Control]:
     database = Database(locate_database(None, folder))
     await database.open()
     configuration = make_configuration(database, publish, clock)
-    control = Control(database, configuration, live, clock, published)
+    log_database = Database(locate_log(locate_database(None, folder), folder), REQUEST_LOG)  # opened by who needs it
+    control = Control(database, configuration, live, clock, published, log_database)
     control.app = create_app(
         configuration=configuration,
         live=live,
+        log=LogBook(reader=RequestLog(control.log_database), feed=None, flush=lambda: None),
         clock=clock,
         admin_token=TOKEN,
         verifier=Verifier(signer=Signer(secret=SECRET, lifetime=3_600.0)),
@@ -124,6 +130,7 @@ async def running_control(folder: Path) -> AsyncIterator[Control]:
     finally:
         await configuration.settle()
         await database.close()
+        await log_database.close()
 
 
 def quiet_monitoring(clock: FakeClock) -> Monitoring:

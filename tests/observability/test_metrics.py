@@ -128,10 +128,10 @@ def test_what_failed_attempts_took_is_nobody_s_overhead() -> None:
 
 def test_retries_are_counted_by_the_fault_that_they_mend() -> None:
     repeated = exchange(to=USERS, attempts=3)
-    repeated.note_attempt("stale_connection", "repeated: the pooled connection had gone stale")
-    repeated.note_attempt("connection_lost", "repeated: the method is idempotent")
+    repeated.note_attempt("stale_connection", "repeated: the pooled connection had gone stale", "127.0.0.1:9000", 1.0)
+    repeated.note_attempt("connection_lost", "repeated: the method is idempotent", "127.0.0.1:9000", 1.0)
     given_up = exchange(502, to=USERS, attempts=1, stage="proxy")
-    given_up.note_attempt("timed_out", "not repeated: no retries left")
+    given_up.note_attempt("timed_out", "not repeated: no retries left", "127.0.0.1:9000", 1.0)
     made = fed([repeated, given_up])
     (route,) = made.counting.routes.values()
     assert route.retries == {"stale_connection": 1, "connection_lost": 1}

@@ -13,8 +13,9 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
 
 from microgateway.errors import StartupError
-from microgateway.persistence.database import Database, locate_database
-from microgateway.persistence.migration import migration_config
+from microgateway.persistence.database import Database, locate_database, locate_log
+from microgateway.persistence.log_tables import metadata as log_metadata
+from microgateway.persistence.migration import REQUEST_LOG, migration_config
 from microgateway.persistence.repository import Repository
 from microgateway.persistence.tables import metadata
 
@@ -25,6 +26,23 @@ async def test_the_migrations_make_the_tables_that_the_code_knows(database: Data
 
     async with database.reading.connect() as connection:
         assert await connection.run_sync(differences) == []
+
+
+async def test_the_log_s_migrations_make_its_tables_and_the_way_back_leaves_nothing(
+    database_url: str, tmp_path: Path
+) -> None:
+    def look(connection: Connection) -> tuple[list[Any], list[str]]:
+        options = {"version_table": REQUEST_LOG.version_table}
+        found = list(compare_metadata(MigrationContext.configure(connection, opts=options), log_metadata))
+        command.downgrade(migration_config(connection, REQUEST_LOG), "base")
+        return found, inspect(connection).get_table_names()
+
+    database = Database(locate_log(locate_database(database_url, tmp_path), tmp_path), REQUEST_LOG)
+    await database.open()
+    async with database.writing.begin() as connection:
+        assert await connection.run_sync(look) == ([], [REQUEST_LOG.version_table])
+    await database.open()
+    await database.close()
 
 
 async def test_opening_again_changes_nothing(database: Database) -> None:

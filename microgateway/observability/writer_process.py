@@ -1,0 +1,102 @@
+"""Keeps the log's writer running: starts it, starts it again when it ends by itself, and has it end last."""
+
+import asyncio
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from microgateway.observability.log_feed import LogFeed
+
+MODULE = "microgateway.observability.log_writer"
+FIRST_PAUSE = 0.5  # seconds before a writer that ended is started again; twice as long each time
+LONGEST_PAUSE = 30.0
+WELL_AFTER = 60.0  # seconds after which an end is an accident, and not one more in a row
+LONGEST_FINISH = 10.0  # seconds for the writer to write what it has
+
+
+class WriterProcess:
+    """One writer at a time, for one feed. `options` are the writer's own, but for the sockets."""
+
+    def __init__(self, feed: LogFeed, options: Mapping[str, Any]) -> None:
+        self._feed = feed
+        self._options = options
+        self._process: asyncio.subprocess.Process | None = None
+        self._keeping: asyncio.Task[None] | None = None
+        self._finishing = False
+
+    async def start(self) -> None:
+        self._feed.start()
+        self._process = await self._spawn()
+        self._keeping = asyncio.create_task(self._keep_running(self._process))
+
+    @property
+    def pid(self) -> int | None:
+        """The writer's, None while there is none."""
+        return None if self._process is None else self._process.pid
+
+    async def stop(self) -> None:
+        """Returns when the writer has written everything and ended."""
+        self._finishing = True
+        if self._keeping is None:
+            return
+        if self._process is None:  # it ended a moment ago, and what it had not read is still in the socket
+            await self._stop_keeping()
+            self._process = await self._spawn()
+        await self._feed.finish(LONGEST_FINISH)
+        try:
+            await asyncio.wait_for(self._process.wait(), LONGEST_FINISH)
+        except TimeoutError:
+            _logger().warning("the log's writer did not end in time; some rows may be lost")
+            with suppress(ProcessLookupError):
+                self._process.kill()
+            await self._process.wait()
+        await self._stop_keeping()
+        self._feed.close()
+
+    async def _keep_running(self, process: asyncio.subprocess.Process) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            began = time.monotonic()
+            code = await process.wait()
+            if self._finishing:
+                return
+            self._process = None
+            self._feed.writer_ended(unexpectedly=True)
+            pause = FIRST_PAUSE if time.monotonic() - began > WELL_AFTER else min(pause * 2, LONGEST_PAUSE)
+            _logger().warning("the log's writer ended with %d; it is started again in %g s", code, pause)
+            await asyncio.sleep(pause)
+            process = self._process = await self._spawn()
+
+    async def _spawn(self) -> asyncio.subprocess.Process:
+        """Options go by standard input: a database's URL may hold a password, and everybody sees a command line."""
+        number = self._feed.theirs.fileno()
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", MODULE, stdin=asyncio.subprocess.PIPE, env=_environment(), pass_fds=(number,)
+        )
+        assert process.stdin is not None  # noqa: S101  it was asked for
+        process.stdin.write(json.dumps({**self._options, "sockets": [number]}).encode())
+        process.stdin.close()
+        return process
+
+    async def _stop_keeping(self) -> None:
+        if self._keeping is not None:
+            self._keeping.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._keeping
+
+
+def _environment() -> dict[str, str]:
+    """With this package importable, wherever it is that the gateway was started."""
+    here = str(Path(__file__).resolve().parents[2])
+    path = os.environ.get("PYTHONPATH")
+    return {**os.environ, "PYTHONPATH": f"{here}{os.pathsep}{path}" if path else here}
+
+
+def _logger() -> logging.Logger:
+    return logging.getLogger("microgateway.observability")
