@@ -12,7 +12,8 @@ from microgateway.core.requests import RequestHead
 from microgateway.core.token_bucket import NANOSECONDS, Grant
 from microgateway.exchange import Judgement, Problem
 from microgateway.snapshot import Principal, Rules
-from microgateway.state.limits import Claim, MemoryLimiter
+from microgateway.state.interfaces import Limiter
+from microgateway.state.limits import Claim
 
 _KEY, _ADDRESS, _HEADER, _ALL = CountBy  # names of their own: an enum's members cost a look-up each
 
@@ -27,7 +28,7 @@ class Admission:
 
     __slots__ = ("_client_ip", "_guards", "_head", "_limiter", "_now", "_rules")
 
-    def __init__(self, rules: Rules, head: RequestHead, client_ip: str, limiter: MemoryLimiter, now: float) -> None:
+    def __init__(self, rules: Rules, head: RequestHead, client_ip: str, limiter: Limiter, now: float) -> None:
         self._rules = rules
         self._head = head
         self._client_ip = client_ip

@@ -14,7 +14,7 @@ from microgateway.data_plane.admission import NO_LIMIT, Admission, too_many
 from microgateway.data_plane.authentication import Authentication
 from microgateway.exchange import Judgement, Problem
 from microgateway.snapshot import Principal, Snapshot, Upstream
-from microgateway.state.limits import MemoryLimiter
+from microgateway.state.interfaces import Limiter
 from microgateway.state.memory import MemoryCircuits, MemoryRetryBudgets
 
 NO_ROUTE = Problem(404, "Not Found", "route_not_found", "router", "No route takes this path.")
@@ -32,7 +32,7 @@ class State:
     __slots__ = ("authentication", "circuits", "limiter", "retry_budgets")
 
     def __init__(
-        self, limiter: MemoryLimiter, circuits: MemoryCircuits, authentication: Authentication | None = None
+        self, limiter: Limiter, circuits: MemoryCircuits, authentication: Authentication | None = None
     ) -> None:
         self.authentication = authentication or Authentication()
         self.limiter = limiter

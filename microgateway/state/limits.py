@@ -36,6 +36,11 @@ class Room:
         self.shadowed = 0
         self.overflowed = 0
 
+    @property
+    def subjects(self) -> int:
+        """Those that have a bucket now."""
+        return len(self.buckets)
+
     def bucket_of(self, subject: Subject, limit: Limit, now: int) -> TokenBucket:
         """The subject's bucket, with this limit in force; what was used stays used. A new one is not yet kept."""
         bucket = self.buckets.get(subject)

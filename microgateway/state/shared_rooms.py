@@ -1,0 +1,92 @@
+"""What belongs to a rate limit rule as a whole, in shared memory: its counters, and the bucket of those who have none.
+
+Each process counts in a column of its own, which nobody else writes: so counting needs no lock, and a process that dies
+takes no counts with it. A room's lock guards the bucket. One more lock, the last, guards which rooms there are.
+"""
+
+from collections.abc import Collection
+from struct import Struct
+
+from microgateway.state.robust_locks import LOCK_SIZE, RobustLocks
+from microgateway.state.shared_memory import MOST_PROCESSES, WORD, SharedMemory
+
+MOST_ROOMS = 4_096  # those beyond share the last
+COUNTERS = 5
+ADMITTED, REFUSED, SHADOWED, OVERFLOWED, SUBJECTS = range(COUNTERS)
+
+_DIGEST_SIZE = 16
+_DIGESTS = Struct("QQ")
+_BUCKET_SIZE = 8 * WORD
+_ROOM_SIZE = _BUCKET_SIZE + COUNTERS * MOST_PROCESSES * WORD
+_WORD_MASK = (1 << 64) - 1
+
+
+class RoomTable:
+    """All rooms, from byte `offset` on; each is found by its digest, and then known by its number."""
+
+    def __init__(self, memory: SharedMemory, offset: int) -> None:
+        self._memory = memory
+        self.locks = RobustLocks(memory.bytes, offset, lambda _: None)
+        self._digests = offset + (MOST_ROOMS + 1) * LOCK_SIZE
+        self._rooms = self._digests + MOST_ROOMS * _DIGEST_SIZE
+
+    @staticmethod
+    def size() -> int:
+        return (MOST_ROOMS + 1) * LOCK_SIZE + MOST_ROOMS * (_DIGEST_SIZE + _ROOM_SIZE)
+
+    def create(self) -> None:
+        self.locks.create(MOST_ROOMS + 1)
+
+    def number_of(self, digest: bytes) -> int:
+        """The room with this digest, taken now if it was not there."""
+        words = _DIGESTS.unpack(digest)
+        self.locks.acquire(MOST_ROOMS)
+        try:
+            number = self._find(digest)
+            if number is None:
+                number = self._find(bytes(_DIGEST_SIZE))
+                if number is None:
+                    return MOST_ROOMS - 1
+                begin = self._rooms + number * _ROOM_SIZE
+                self._memory.bytes[begin : begin + _ROOM_SIZE] = bytes(_ROOM_SIZE)
+                _DIGESTS.pack_into(self._memory.bytes, self._digests + number * _DIGEST_SIZE, *words)
+            return number
+        finally:
+            self.locks.release(MOST_ROOMS)
+
+    def keep_only(self, digests: Collection[bytes]) -> None:
+        """Gives the other rooms up."""
+        self.locks.acquire(MOST_ROOMS)
+        try:
+            for number in range(MOST_ROOMS):
+                begin = self._digests + number * _DIGEST_SIZE
+                if self._memory.bytes[begin : begin + _DIGEST_SIZE] not in digests:
+                    self._memory.bytes[begin : begin + _DIGEST_SIZE] = bytes(_DIGEST_SIZE)
+        finally:
+            self.locks.release(MOST_ROOMS)
+
+    def bucket(self, number: int) -> int:
+        """The byte at which the bucket is that those without one share."""
+        return self._rooms + number * _ROOM_SIZE
+
+    def column(self, number: int, counter: int, process: int) -> int:
+        """The word in which a process counts."""
+        return (self._rooms + number * _ROOM_SIZE + _BUCKET_SIZE) // WORD + counter * MOST_PROCESSES + process
+
+    def total(self, number: int, counter: int) -> int:
+        """What all processes have counted together. A column alone may have gone below zero."""
+        first = self.column(number, counter, 0)
+        total = sum(self._memory.words[first : first + MOST_PROCESSES]) & _WORD_MASK
+        return 0 if total >> 63 else total
+
+    def count(self, number: int, counter: int, process: int, by: int) -> None:
+        at = self.column(number, counter, process)
+        self._memory.words[at] = (self._memory.words[at] + by) & _WORD_MASK
+
+    def _find(self, digest: bytes) -> int | None:
+        at, end = self._digests, self._rooms
+        while (at := self._memory.bytes.find(digest, at, end)) >= 0:
+            if not (at - self._digests) % _DIGEST_SIZE:
+                return (at - self._digests) // _DIGEST_SIZE
+            at += 1
+        return None

@@ -1,0 +1,132 @@
+"""Shared buckets among real processes: exact when many take at once, and whole when one dies at any instruction."""
+
+import os
+import time
+from functools import partial
+
+import pytest
+
+from microgateway.core.token_bucket import Limit
+from microgateway.state.limits import Claim
+from microgateway.state.shared_limits import SharedLimiter, SharedLimits
+from tests.state.areas import died_on_the_way, ended_well, forked, shared_limits
+from tests.state.test_limiter import principal, rule
+
+pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # fork, where threads are
+
+NOW = 5.0
+TEN = Limit(per_minute=60, burst=10)
+RULE, KEY = rule("rule", TEN), principal("anna", TEN)
+
+
+def left(limiter: SharedLimiter, client: str = "anna") -> int:
+    """Tokens that this bucket still gives."""
+    return [limiter.take(client, TEN, NOW).admitted for _ in range(TEN.burst + 1)].count(True)
+
+
+def taken_by(limits: SharedLimits, limit: Limit, *, processes: int, seconds: float) -> int:
+    """How many tokens so many processes get from one bucket, all taking as fast as they can until a last moment."""
+    reading, writing = os.pipe()
+    begin, first = time.monotonic(), SharedLimiter(limits, process=0)
+    for _ in range(limit.burst):  # so that it does not fill up meanwhile, and every token can be had
+        assert first.take("anna", limit, begin).admitted
+
+    def take(number: int) -> None:
+        limiter, admitted, now = SharedLimiter(limits, process=number), 0, begin
+        while now < begin + seconds:
+            now = min(time.monotonic(), begin + seconds)
+            admitted += limiter.take("anna", limit, now).admitted
+        while limiter.take("anna", limit, now).admitted:
+            admitted += 1
+        os.write(writing, b"%d\n" % admitted)
+
+    children = [forked(partial(take, number)) for number in range(1, processes + 1)]
+    outcomes = [ended_well(child) for child in children]
+    assert all(outcomes)
+    os.close(writing)
+    with os.fdopen(reading) as results:
+        return limit.burst + sum(map(int, results))
+
+
+def test_no_token_is_given_twice_and_none_is_lost() -> None:
+    limit = Limit(per_minute=60_000, burst=3_000)
+    with shared_limits() as limits:
+        assert taken_by(limits, limit, processes=4, seconds=0.5) == limit.burst + 500
+
+
+def test_a_bucket_is_one_bucket_whichever_process_asks() -> None:
+    with shared_limits() as limits:
+        assert ended_well(forked(lambda: [SharedLimiter(limits, process=1).take("anna", TEN, NOW) for _ in range(4)]))
+        assert left(SharedLimiter(limits, process=0)) == TEN.burst - 4
+
+
+def test_what_all_processes_counted_is_added_up() -> None:
+    with shared_limits() as limits:
+        for number in (1, 2):
+            limiter = SharedLimiter(limits, process=number)
+            assert ended_well(forked(partial(limiter.take_all, [(RULE, "1.2.3.4")], NOW)))
+        room = SharedLimiter(limits, process=0).room("rule")
+        assert (room.admitted, room.subjects) == (2, 1)
+
+
+@pytest.mark.parametrize(("known", "every"), [(False, 7), (True, 2)], ids=["being made", "there"])
+def test_a_death_at_any_instruction_costs_one_token_or_none(known: bool, every: int) -> None:
+    with shared_limits(stripes=64, ways=64) as limits:
+        dying, survivor = SharedLimiter(limits, process=1), SharedLimiter(limits, process=0)
+        instruction, went_on = 0, True
+        while went_on:
+            client = f"client {instruction}"
+            if known:
+                dying.take(client, TEN, NOW)
+            went_on = died_on_the_way(partial(dying.take, client, TEN, NOW), instruction=instruction)
+            assert left(survivor, client) in ((TEN.burst - known, TEN.burst - known - 1) if went_on else (9 - known,))
+            instruction += every
+        assert instruction > 50
+
+
+def test_a_death_between_two_buckets_leaves_both_whole() -> None:
+    with shared_limits(stripes=64) as limits:
+        dying, survivor = SharedLimiter(limits, process=1), SharedLimiter(limits, process=0)
+        for instruction in range(0, 100_000, 37):
+            address, client = f"address {instruction}", f"client {instruction}"
+            claims: list[Claim] = [(RULE, address), (principal(client, TEN), client)]
+            went_on = died_on_the_way(partial(dying.take_all, claims, NOW), instruction=instruction)
+            remaining = [grant.remaining for grant in survivor.take_all(claims, NOW)]
+            assert set(remaining) <= {8, 9}, remaining
+            if not went_on:
+                assert remaining == [8, 8]
+                break
+
+
+def test_a_death_while_full_buckets_are_given_up_leaves_the_others() -> None:
+    with shared_limits(stripes=1) as limits:
+        dying, survivor = SharedLimiter(limits, process=1), SharedLimiter(limits, process=0)
+        for instruction in range(0, 100_000, 11):
+            left(survivor, "in use")
+            survivor.take_all([(RULE, "full by then")], NOW)
+            went_on = died_on_the_way(lambda: dying.sweep(NOW + 2), instruction=instruction)
+            assert survivor.take("in use", TEN, NOW).remaining == 0
+            assert survivor.take_all([(RULE, "full by then")], NOW + 2)[0].remaining == 9
+            survivor.sweep(NOW + 1_000)
+            if not went_on:
+                break
+        assert len(limits.rules) == 0
+
+
+def test_a_bucket_whose_place_was_given_to_another_is_found_to_be_full() -> None:
+    with shared_limits(stripes=1, ways=2) as limits:
+        one, other = (SharedLimiter(limits, process=number) for number in range(2))
+        one.take("anna", TEN, NOW)
+        for client in ("otto", "ida", "emil"):
+            other.take(client, TEN, NOW + 100)
+        assert one.take("anna", TEN, NOW + 200).remaining == 9
+
+
+def test_a_full_table_shares_and_says_so() -> None:
+    with shared_limits(stripes=1, ways=2) as limits:
+        limiter = SharedLimiter(limits, process=0)
+        for client in ("anna", "otto"):
+            limiter.take(client, TEN, NOW)
+        together = [limiter.take(client, TEN, NOW).admitted for client in ("ida", "emil") * 6]
+        assert together.count(True) == TEN.burst
+        assert limiter.room("").overflowed == TEN.burst
