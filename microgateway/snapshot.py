@@ -23,11 +23,12 @@ from microgateway.entities import ApiKey, CircuitSpec, RateLimitRule, Route, Ser
 class Principal:
     """Who a request is from: an API key, as the data plane needs it. `expires_at` is seconds since the epoch.
 
-    `services` are the ids of those that it may use, None: all. `digests` are what it is looked up by.
+    `services` are the ids of those that it may use, None: all. `digests` are what it is looked up by. Its usage is
+    that of `counted_as`.
     """
 
     __slots__ = (
-        "digests", "enabled", "expires_at", "id", "limit", "name", "policy_field", "scopes", "services"
+        "counted_as", "digests", "enabled", "expires_at", "id", "limit", "name", "policy_field", "scopes", "services"
     )  # fmt: skip
     space = ""  # where its bucket is kept: with those of the other keys
     enforced = True
@@ -44,8 +45,10 @@ class Principal:
         services: frozenset[str] | None = None,
         scopes: tuple[str, ...] = (),
         digests: tuple[bytes, ...] = (),
+        counted_as: str = "",
     ) -> None:
         self.id = id
+        self.counted_as = counted_as or id
         self.name = name
         self.limit = limit
         self.policy_field = policy_field

@@ -19,7 +19,7 @@ router = APIRouter(prefix="/api/keys", tags=["keys"])
 
 
 class KeyAnswer(ApiKeySpec):
-    """A key, with what the gateway has seen of it since it started. Neither its text nor its hash is among it."""
+    """A key, with what the gateway has seen of it. Neither its text nor its hash is among it."""
 
     id: str
     requests_per_minute: int

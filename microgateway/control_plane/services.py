@@ -15,7 +15,7 @@ router = APIRouter(prefix="/api/services", tags=["services"])
 
 
 class ServiceAnswer(Service):
-    """A service, with what the gateway has seen of it since it started. `error_rate` is between 0 and 1."""
+    """A service, with what the gateway has seen of it. `error_rate` is between 0 and 1."""
 
     health: Literal["unknown", "healthy", "unhealthy"]
     circuit: Literal["closed", "open", "half_open"]

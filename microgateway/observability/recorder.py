@@ -74,7 +74,7 @@ class Recorder:
             if judgement.principal is not None:
                 if judgement.principal is not principal:
                     principal = judgement.principal
-                    key = self._key_usage(principal.id)
+                    key = self.usage.changing_key(principal.counted_as)
                 key.total_requests += 1
                 key.last_used_at = exchange.timestamp
                 if exchange.status == 429 and exchange.stage == "rate_limit":
@@ -82,19 +82,7 @@ class Recorder:
             if judgement.destination is not None and exchange.attempts:
                 if judgement.destination.upstream is not upstream:
                     upstream = judgement.destination.upstream
-                    service = self._service_usage(upstream.id)
+                    service = self.usage.changing_service(upstream.id)
                 service.total_requests += 1
                 if exchange.upstream_status >= 500 or exchange.code in CODES_OF_THE_SERVICE:
                     service.total_errors += 1
-
-    def _key_usage(self, key_id: str) -> KeyUsage:
-        usage = self.usage.keys.get(key_id)
-        if usage is None:
-            usage = self.usage.keys[key_id] = KeyUsage()
-        return usage
-
-    def _service_usage(self, service_id: str) -> ServiceUsage:
-        usage = self.usage.services.get(service_id)
-        if usage is None:
-            usage = self.usage.services[service_id] = ServiceUsage()
-        return usage

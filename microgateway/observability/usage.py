@@ -1,27 +1,35 @@
-"""How much each key and each service was used since the process began: counters only, one entry per key and service."""
+"""How much each key and each service was used: counters only, one entry per key and service.
+
+`usage_keeper.py` has them survive a restart; for that, what has changed is noted here.
+"""
 
 from collections.abc import Collection
 
 
 class KeyUsage:
-    """One key's requests. `last_used_at` is seconds since the epoch, None before the first request."""
+    """One key's requests. `last_used_at` is seconds since the epoch, None before the first request.
 
-    __slots__ = ("last_used_at", "rejected_requests", "total_requests")
+    `saved` are the two counters as they were last written to the database.
+    """
 
-    def __init__(self) -> None:
-        self.total_requests = 0
-        self.rejected_requests = 0
-        self.last_used_at: float | None = None
+    __slots__ = ("last_used_at", "rejected_requests", "saved", "total_requests")
+
+    def __init__(self, total: int = 0, rejected: int = 0, last_used_at: float | None = None) -> None:
+        self.total_requests = total
+        self.rejected_requests = rejected
+        self.last_used_at = last_used_at
+        self.saved = (total, rejected)
 
 
 class ServiceUsage:
-    """One service's requests, and how many of them failed (5xx, or no answer at all)."""
+    """One service's requests, and how many of them failed (5xx, or no answer at all); `saved` as above."""
 
-    __slots__ = ("total_errors", "total_requests")
+    __slots__ = ("saved", "total_errors", "total_requests")
 
-    def __init__(self) -> None:
-        self.total_requests = 0
-        self.total_errors = 0
+    def __init__(self, total: int = 0, errors: int = 0) -> None:
+        self.total_requests = total
+        self.total_errors = errors
+        self.saved = (total, errors)
 
     @property
     def error_rate(self) -> float:
@@ -30,11 +38,16 @@ class ServiceUsage:
 
 
 class Usage:
-    """The counters, by id. An id that was never used has zeros; `keep_services` forgets the others."""
+    """The counters, by id. An id that was never used has zeros; `keep_services` forgets the others.
+
+    Who counts asks for `changing_key` and `changing_service`, which note that these will have to be written.
+    """
 
     def __init__(self) -> None:
         self.keys: dict[str, KeyUsage] = {}
         self.services: dict[str, ServiceUsage] = {}
+        self.changed_keys: set[str] = set()
+        self.changed_services: set[str] = set()
 
     def of_key(self, key_id: str) -> KeyUsage:
         return self.keys.get(key_id) or KeyUsage()
@@ -42,6 +55,21 @@ class Usage:
     def of_service(self, service_id: str) -> ServiceUsage:
         return self.services.get(service_id) or ServiceUsage()
 
+    def changing_key(self, key_id: str) -> KeyUsage:
+        self.changed_keys.add(key_id)
+        usage = self.keys.get(key_id)
+        if usage is None:
+            usage = self.keys[key_id] = KeyUsage()
+        return usage
+
+    def changing_service(self, service_id: str) -> ServiceUsage:
+        self.changed_services.add(service_id)
+        usage = self.services.get(service_id)
+        if usage is None:
+            usage = self.services[service_id] = ServiceUsage()
+        return usage
+
     def keep_services(self, service_ids: Collection[str]) -> None:
         for service_id in [service_id for service_id in self.services if service_id not in service_ids]:
             del self.services[service_id]
+            self.changed_services.discard(service_id)

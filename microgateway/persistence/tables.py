@@ -1,7 +1,7 @@
 """The tables, as the code of this version knows them. `migrations/` takes a database from any earlier version to here.
 
-Every table has a running `number` beside the public `id`: it gives lists a stable order, and routes their age, which
-decides between two that match equally well.
+Every table of entities has a running `number` beside the public `id`: it gives lists a stable order, and routes their
+age, which decides between two that match equally well.
 """
 
 from datetime import UTC, datetime
@@ -141,4 +141,22 @@ rate_limit_rules = Table(
     Column("updated_at", UtcDateTime, nullable=False),
     Index(None, "route_id"),
     Index(None, "service_id"),
+)
+
+# No foreign keys: what is written late of something that has just gone is no error
+key_usage = Table(
+    "key_usage",
+    metadata,
+    Column("key_id", String(64), primary_key=True),
+    Column("total_requests", BigInteger, nullable=False),
+    Column("rejected_requests", BigInteger, nullable=False),
+    Column("last_used_at", UtcDateTime),
+)
+
+service_usage = Table(
+    "service_usage",
+    metadata,
+    Column("service_id", String(64), primary_key=True),
+    Column("total_requests", BigInteger, nullable=False),
+    Column("total_errors", BigInteger, nullable=False),
 )

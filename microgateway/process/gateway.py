@@ -18,9 +18,11 @@ from microgateway.observability.metrics import Bounds, Metrics
 from microgateway.observability.monitoring import Gauges, Monitoring, Ticker
 from microgateway.observability.recorder import Recorder
 from microgateway.observability.usage import Usage
+from microgateway.observability.usage_keeper import UsageKeeper
 from microgateway.persistence.data_folder import prepare_data_folder
 from microgateway.persistence.database import Database, locate_database
 from microgateway.persistence.repository import Repository
+from microgateway.persistence.usage_store import UsageStore
 from microgateway.process.composition import authentication, circuit_defaults, jwt_secret, proxy_options, verifier
 from microgateway.process.writing import Writing
 from microgateway.settings import Settings
@@ -71,6 +73,7 @@ class Gateway:
         self._monitoring = self._monitor()
         self._ticker = Ticker(self._monitoring)
         self._issued: list[tuple[str, str]] = []
+        self._usage_keeper = UsageKeeper(usage=self._recorder.usage, store=UsageStore(self._database))
         self.configuration = Configuration(
             repository=Repository(self._database),
             publish=self._publish,
@@ -95,6 +98,7 @@ class Gateway:
             await self._writing.open()
             opened.push_async_callback(self._writing.close)
             await self.configuration.load()
+            await self._usage_keeper.load()
             await self._listener.start(settings.proxy_host, settings.proxy_port)
             opened.push_async_callback(self._listener.drain, 0.0)
             if settings.seed is not None:
@@ -104,6 +108,7 @@ class Gateway:
             self.app = self._control_plane()
             opened.pop_all()
         self._recorder.start()
+        self._usage_keeper.start()
         self._ticker.start()
         _spare_the_collector()
 
@@ -126,6 +131,7 @@ class Gateway:
         await self.configuration.settle()
         self._recorder.stop()
         self._ticker.stop()
+        await self._usage_keeper.stop()
         await self._writing.close()
         await self._database.close()
 
