@@ -4,5 +4,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 source scripts/environment.sh
+source scripts/browser.sh
 prepare_environment requirements.txt requirements-dev.txt
+prepare_browser
 exec "$VENV_PYTHON" -m pytest --numprocesses auto --dist worksteal "$@"

@@ -85,7 +85,7 @@ def ready(prepared: Path, tmp_path: Path) -> Path:
 
 
 class TestSyntax:
-    @pytest.mark.parametrize("script", [*SCRIPTS, "scripts/environment.sh"])
+    @pytest.mark.parametrize("script", [*SCRIPTS, "scripts/environment.sh", "scripts/browser.sh"])
     def test_bash_can_read_it(self, script: str) -> None:
         assert run(["bash", "-n", script], cwd=REPOSITORY).stderr == ""
 
@@ -95,7 +95,7 @@ class TestSyntax:
         assert read(script).startswith("#!/usr/bin/env bash\n")
         assert "\nset -euo pipefail\n" in read(script)
 
-    @pytest.mark.parametrize("script", [*SCRIPTS, "scripts/environment.sh"])
+    @pytest.mark.parametrize("script", [*SCRIPTS, "scripts/environment.sh", "scripts/browser.sh"])
     def test_the_files_that_it_names_exist(self, script: str) -> None:
         named = set(re.findall(r"(?<![\w/])(?:scripts/[\w.]+|[\w-]+\.(?:sh|txt|py))\b", read(script)))
         assert [name for name in named if not (REPOSITORY / name).is_file()] == []

@@ -1,11 +1,9 @@
-"""Who may use the control API: whoever holds the admin token.
+"""Who may use the control API: whoever holds the admin token, or a session that it has begun (`sessions.py`).
 
 The token is given by the operator, or generated at the first start and kept in the data folder (mode 0600). It is
 checked before a body is read or a path is looked up.
 """
 
-import hashlib
-import hmac
 from pathlib import Path
 
 from fastapi.security import HTTPBearer
@@ -13,22 +11,21 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from microgateway.control_plane.problems import AccessDeniedError, problem_of
+from microgateway.control_plane.sessions import Sessions
 from microgateway.persistence.secret_file import LoadedSecret, load_or_create_secret
 
 API = "/api"
 TOKEN_FILE = "admin_token"  # noqa: S105  the file's name, not the token
+SIGN_IN = "/api/session"  # POST takes the token in its body
 FOR_KEY_HOLDERS = frozenset(("/api/auth/token", "/api/auth/validate"))
 
 
 class AdminAccess:
-    """Lets requests below `/api` through only with `Authorization: Bearer <admin token>`.
+    """Lets requests below `/api` through only with `Authorization: Bearer <admin token>` or with a session."""
 
-    Hashes are compared, so that neither the token's length nor its beginning can be timed.
-    """
-
-    def __init__(self, app: ASGIApp, *, admin_token: str) -> None:
+    def __init__(self, app: ASGIApp, *, sessions: Sessions) -> None:
         self._app = app
-        self._digest = hashlib.sha256(admin_token.encode()).digest()
+        self._sessions = sessions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and _is_guarded(scope) and not self._is_admin(Headers(scope=scope)):
@@ -40,12 +37,13 @@ class AdminAccess:
             await self._app(scope, receive, send)
 
     def _is_admin(self, headers: Headers) -> bool:
+        """A credential that is there has to be right: a session does not mend a wrong one."""
         credentials = headers.getlist("authorization")
-        if len(credentials) != 1:
-            return False
+        if not credentials:
+            return self._sessions.find(headers) is not None
         scheme, _, token = credentials[0].partition(" ")
-        digest = hashlib.sha256(token.strip().encode("latin-1")).digest()
-        return hmac.compare_digest(digest, self._digest) and scheme.lower() == "bearer"
+        is_right = self._sessions.is_admin_token(token.strip())
+        return is_right and scheme.lower() == "bearer" and len(credentials) == 1
 
 
 def bearer() -> HTTPBearer:
@@ -63,10 +61,10 @@ def load_or_create_admin_token(given: str | None, data_dir: Path) -> LoadedSecre
 def _is_guarded(scope: Scope) -> bool:
     """Whether the path is the API's, with or without the prefix at which a server says that it mounted this app.
 
-    What serves holders of keys takes their credential in the body.
+    What serves holders of keys takes their credential in the body, and so does the sign-in.
     """
     path: str = scope["path"]
     below = path.removeprefix(scope.get("root_path", ""))
-    if below in FOR_KEY_HOLDERS:
+    if below in FOR_KEY_HOLDERS or (below == SIGN_IN and scope["method"] == "POST"):
         return False
     return any(candidate == API or candidate.startswith(API + "/") for candidate in (path, below))

@@ -18,14 +18,17 @@ from microgateway.control_plane import (
     rate_limits,
     routes,
     services,
+    sign_in,
 )
-from microgateway.control_plane.access import AdminAccess, bearer
+from microgateway.control_plane.access import SIGN_IN, AdminAccess, bearer
 from microgateway.control_plane.body_limit import LARGEST_BODY, BodyLimit
 from microgateway.control_plane.configuration import Configuration
+from microgateway.control_plane.dashboard_files import dashboard_router
 from microgateway.control_plane.dependencies import ControlPlane
 from microgateway.control_plane.live_view import Live
 from microgateway.control_plane.problems import documented, install_problems
 from microgateway.control_plane.security_headers import SecurityHeaders
+from microgateway.control_plane.sessions import Sessions
 from microgateway.observability.log_book import LogBook
 from microgateway.tokens.verifying import Verifier
 
@@ -57,17 +60,19 @@ def create_app(
         swagger_ui_oauth2_redirect_url=None,
         redirect_slashes=False,
     )
-    app.state.control_plane = ControlPlane(configuration, live, log, clock, clock.now(), readiness, verifier)
+    sessions = Sessions(admin_token=admin_token, clock=clock)
+    app.state.control_plane = ControlPlane(configuration, live, log, clock, clock.now(), readiness, verifier, sessions)
     guarded = [Depends(bearer())]
     for resource in (services, routes, keys, rate_limits, circuit_breakers, metrics, logs):
         app.include_router(resource.router, dependencies=guarded, responses=documented(401, 422, 503))
     app.include_router(auth.router)
+    app.include_router(sign_in.router)
     app.include_router(health.router)
     app.include_router(pages.router)
+    app.include_router(dashboard_router())
     install_problems(app)
-    app.add_middleware(
-        BodyLimit, largest=largest_body, open_to_all=auth.router.prefix, largest_from_all=auth.LARGEST_BODY
-    )
-    app.add_middleware(AdminAccess, admin_token=admin_token)
+    open_to_all = (auth.router.prefix, SIGN_IN)
+    app.add_middleware(BodyLimit, largest=largest_body, open_to_all=open_to_all, largest_from_all=auth.LARGEST_BODY)
+    app.add_middleware(AdminAccess, sessions=sessions)
     app.add_middleware(SecurityHeaders)  # added last, so it is outermost
     return app

@@ -14,10 +14,10 @@ LARGEST_BODY = 16 * 1024 * 1024  # bytes
 class BodyLimit:
     """Reads the body, which JSON needs whole in any case, and hands it on; 413 as soon as it is too large.
 
-    `open_to_all` is a path below which anybody may send something, up to `largest_from_all` bytes.
+    `open_to_all` are paths below which anybody may send something, up to `largest_from_all` bytes.
     """
 
-    def __init__(self, app: ASGIApp, *, largest: int, open_to_all: str, largest_from_all: int) -> None:
+    def __init__(self, app: ASGIApp, *, largest: int, open_to_all: tuple[str, ...], largest_from_all: int) -> None:
         self._app = app
         self._largest = largest
         self._open_to_all = open_to_all

@@ -11,6 +11,7 @@ from microgateway.clock import Clock
 from microgateway.control_plane.configuration import Configuration
 from microgateway.control_plane.failed_attempts import FailedAttempts
 from microgateway.control_plane.live_view import Live
+from microgateway.control_plane.sessions import Sessions
 from microgateway.observability.log_book import LogBook
 from microgateway.persistence.repository import Repository
 from microgateway.tokens.verifying import Verifier
@@ -34,7 +35,9 @@ class ControlPlane:
     started_at: float
     readiness: Callable[[], str | None]
     verifier: Verifier
+    sessions: Sessions
     failed_attempts: FailedAttempts = field(default_factory=FailedAttempts)
+    failed_sign_ins: FailedAttempts = field(default_factory=FailedAttempts)
 
     @property
     def repository(self) -> Repository:

@@ -1,4 +1,4 @@
-"""Whoever fails too often has to wait. Nobody can guess a key; this is so that nobody keeps the gateway busy trying."""
+"""Whoever fails too often has to wait. Nobody can guess a key; this keeps nobody busy with those who try."""
 
 from microgateway.control_plane.problems import TooManyAttemptsError
 from microgateway.core.token_bucket import NANOSECONDS, Limit, TokenBucket
@@ -21,7 +21,7 @@ class FailedAttempts:
         grant = bucket.peek(int(now * NANOSECONDS))
         if not grant.admitted:
             seconds = -(-grant.retry_after // NANOSECONDS)
-            raise TooManyAttemptsError(f"Too many wrong keys came from this address; try again in {seconds} s.")
+            raise TooManyAttemptsError(f"Too many wrong credentials came from this address; try again in {seconds} s.")
 
     def note(self, address: str, now: float) -> None:
         """One failure. Too many addresses, and all begin anew: who can have so many is not held up by this."""

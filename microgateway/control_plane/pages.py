@@ -1,4 +1,4 @@
-"""The pages of the control port: the beginning at `/`, and the API's own at `/docs`, which need no internet.
+"""The API's own pages, at `/docs`: they need no internet.
 
 Swagger UI comes out of the `fastapi-swagger` package's resources. Its start is a file of its own, so that the pages run
 no script that stands inside HTML; and it is told not to send our API's description to anybody for validation.
@@ -20,21 +20,6 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-
-WELCOME = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<meta name="color-scheme" content="dark light">
-<title>MicroGateway</title>
-</head>
-<body>
-<h1>MicroGateway</h1>
-<p>This is the control port. <a href="docs">The API and its documentation</a> · <a href="health">Health</a></p>
-</body>
-</html>
-"""
 
 DOCS = """<!doctype html>
 <html lang="en">
@@ -66,12 +51,6 @@ START = """SwaggerUIBundle({
 """
 
 router = APIRouter(include_in_schema=False)
-
-
-@router.head("/")
-@router.get("/")
-async def welcome() -> HTMLResponse:
-    return HTMLResponse(WELCOME, headers={"Content-Security-Policy": POLICY})
 
 
 @router.get("/docs")

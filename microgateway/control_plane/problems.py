@@ -26,7 +26,7 @@ class BodyTooLargeError(MicroGatewayError):
 
 
 class AccessDeniedError(MicroGatewayError):
-    """The admin token is missing or wrong."""
+    """The admin token, or the session, is missing or wrong."""
 
 
 class KeyInvalidError(MicroGatewayError):

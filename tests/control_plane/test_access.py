@@ -84,7 +84,7 @@ class TestAccess:
         assert len(guarded) > 15
         async with client_for(control.app, None) as stranger:
             for context in guarded:
-                for method in context.methods or ():
+                for method in (context.methods or set()) - ({"POST"} if context.path == "/api/session" else set()):
                     assert (await stranger.request(method, context.path or "")).status_code == 401
 
     @pytest.mark.parametrize(

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from microgateway.control_plane.access import FOR_KEY_HOLDERS
+from microgateway.control_plane.access import FOR_KEY_HOLDERS, SIGN_IN
 from tests.control_plane.control import Control
 
 PAGES = ["/", "/docs"]
+TAKE_THE_CREDENTIAL_IN_THE_BODY = {("post", path) for path in (SIGN_IN, *FOR_KEY_HOLDERS)}
 HEADERS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
@@ -77,7 +78,7 @@ async def test_every_answer_carries_the_security_headers(control: Control, path:
     headers = (await control.client.get(path)).headers
     assert {name: headers.get(name) for name in HEADERS} == HEADERS
     assert "default-src 'none'" in headers["content-security-policy"]
-    assert headers["cache-control"] == ("public, max-age=3600" if path == "/docs/start.js" else "no-store")
+    assert headers["cache-control"] == {"/": "no-cache", "/docs/start.js": "public, max-age=3600"}.get(path, "no-store")
 
 
 async def openapi(control: Control) -> Any:
@@ -109,6 +110,7 @@ async def test_the_description_covers_the_api(control: Control) -> None:
         "/api/metrics/volume": ["get"],
         "/api/auth/token": ["post"],
         "/api/auth/validate": ["post"],
+        "/api/session": ["delete", "get", "post"],
         "/health": ["get"],
         "/livez": ["get"],
         "/readyz": ["get"],
@@ -117,10 +119,10 @@ async def test_the_description_covers_the_api(control: Control) -> None:
 
 async def test_the_description_says_which_calls_need_the_token_and_how_they_fail(control: Control) -> None:
     for path, methods in (await openapi(control))["paths"].items():
-        for operation in methods.values():
-            needs_it = path.startswith("/api/") and path not in FOR_KEY_HOLDERS
-            assert ("security" in operation) == needs_it
-            if needs_it:
+        for method, operation in methods.items():
+            is_guarded = path.startswith("/api/") and (method, path) not in TAKE_THE_CREDENTIAL_IN_THE_BODY
+            assert ("security" in operation) == is_guarded
+            if is_guarded:
                 assert {"401", "422", "503"} <= operation["responses"].keys()
                 assert "application/problem+json" in operation["responses"]["401"]["content"]
 

@@ -1,0 +1,100 @@
+"""The dashboard as its users meet it: Chromium in front of a gateway that runs."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from playwright.async_api import Browser, ConsoleMessage, Locator, Page, expect
+
+from tests.process.gateway import Gateway
+
+WIDE = {"width": 1280, "height": 860}
+
+
+class Dashboard:
+    """One tab. `refusals` are statuses of the API that a test brings about, which Chromium tells on its console."""
+
+    def __init__(self, page: Page, gateway: Gateway) -> None:
+        self.page = page
+        self.gateway = gateway
+        self.refusals: set[int] = set()
+        self.complaints: list[str] = []
+        page.on("console", self._listen)
+        page.on("pageerror", lambda error: self.complaints.append(f"uncaught: {error}"))
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.gateway.control_port}/"
+
+    async def sign_in(self, view: str = "") -> None:
+        """By the address that the gateway prints, and on to a view."""
+        await self.page.goto(f"{self.url}#token={self.gateway.admin_token}")
+        await expect(self.page.get_by_role("navigation", name="Views")).to_be_visible()
+        if view:
+            await self.go(view)
+
+    async def go(self, view: str) -> None:
+        await self.page.evaluate("view => { location.hash = '#/' + view; }", view)
+
+    async def press(self, *keys: str) -> None:
+        for key in keys:
+            await self.page.keyboard.press(key)
+
+    def row(self, name: str) -> Locator:
+        return self.page.get_by_role("row").filter(has=self.page.get_by_role("button", name=name, exact=True))
+
+    def button(self, name: str, *, inside: Locator | None = None) -> Locator:
+        return (inside or self.page).get_by_role("button", name=name, exact=True)
+
+    def dialog(self, name: str | None = None) -> Locator:
+        return self.page.get_by_role("dialog", name=name) if name else self.page.get_by_role("dialog")
+
+    def field(self, label: str) -> Locator:
+        return self.dialog().get_by_label(label, exact=True)
+
+    async def notice(self, text: str) -> None:
+        await expect(self.page.locator(".toast", has_text=text)).to_be_visible()
+
+    async def focused(self) -> str:
+        """What has the focus, by its words or its label."""
+        text: str = await self.page.evaluate(
+            "() => document.activeElement.getAttribute('aria-label') || document.activeElement.textContent.trim()"
+        )
+        return text
+
+    async def ask(self, method: str, path: str, body: object = None) -> Any:
+        """What the page itself gets of the API."""
+        return await self.page.evaluate(
+            """async ([method, path, body]) => {
+                const proof = localStorage.getItem("microgateway-proof") ?? "";
+                const headers = { "Content-Type": "application/json", "X-MicroGateway-Session": proof };
+                const answer = await fetch(path, { method, headers, body: body && JSON.stringify(body) });
+                return answer.status;
+            }""",
+            [method, path, body],
+        )
+
+    def _listen(self, message: ConsoleMessage) -> None:
+        if message.type not in ("error", "warning"):
+            return
+        is_refusal = message.text.startswith("Failed to load resource: the server responded with a status of ")
+        is_of_api = urlsplit(message.location.get("url", "")).path.startswith("/api/")
+        if is_refusal and is_of_api and any(f" {status} " in message.text for status in self.refusals):
+            return
+        self.complaints.append(f"{message.type}: {message.text} ({json.dumps(message.location)})")
+
+
+@asynccontextmanager
+async def open_tab(browser: Browser, gateway: Gateway, **options: Any) -> AsyncIterator[Dashboard]:
+    """A tab of a browser that has never been here. What it complains of, at any time, fails the test."""
+    options.setdefault("viewport", WIDE)
+    context = await browser.new_context(**options)
+    context.set_default_timeout(10_000)
+    dashboard = Dashboard(await context.new_page(), gateway)
+    try:
+        yield dashboard
+        assert dashboard.complaints == []
+    finally:
+        await context.close()

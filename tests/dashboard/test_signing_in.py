@@ -1,0 +1,95 @@
+"""Signing in, staying in, and signing out."""
+
+import re
+
+from playwright.async_api import Browser, expect
+
+from tests.dashboard.browser import Dashboard, open_tab
+from tests.process.gateway import Gateway
+
+SIGN_IN = "Sign in to MicroGateway"
+
+
+async def test_the_printed_address_signs_in_and_leaves_no_token_behind(dashboard: Dashboard) -> None:
+    await dashboard.sign_in()
+    assert dashboard.page.url == f"{dashboard.url}#/"
+    assert await dashboard.page.evaluate("history.length") <= 2
+    await dashboard.page.reload()
+    await expect(dashboard.page.get_by_role("navigation", name="Views")).to_be_visible()
+
+
+async def test_the_form_takes_the_token_and_tells_a_wrong_one(dashboard: Dashboard) -> None:
+    dashboard.refusals = {401}
+    page = dashboard.page
+    await page.goto(dashboard.url)
+    token = page.get_by_label("Admin token")
+    await expect(token).to_be_focused()
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("alert")).to_have_text("Enter the admin token.")
+    await token.fill("wrong")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("alert")).to_have_text("This is not the admin token.")
+    await expect(token).to_be_focused()
+    await token.fill(dashboard.gateway.admin_token)
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("navigation", name="Views")).to_be_visible()
+
+
+async def test_a_wrong_token_in_the_address_is_told_and_taken_out(dashboard: Dashboard) -> None:
+    dashboard.refusals = {401}
+    await dashboard.page.goto(f"{dashboard.url}#token=wrong")
+    await expect(dashboard.page.get_by_role("alert")).to_have_text("This is not the admin token.")
+    assert "wrong" not in dashboard.page.url
+
+
+async def test_signing_out(dashboard: Dashboard) -> None:
+    dashboard.refusals = {401}
+    await dashboard.sign_in("keys")
+    await dashboard.button("Sign out").click()
+    await expect(dashboard.page.get_by_role("heading", name=SIGN_IN)).to_be_visible()
+    assert await dashboard.ask("GET", "api/keys") == 401
+    await dashboard.page.reload()
+    await expect(dashboard.page.get_by_role("heading", name=SIGN_IN)).to_be_visible()
+
+
+async def test_a_session_that_has_ended_elsewhere_leads_back_to_the_form(dashboard: Dashboard) -> None:
+    dashboard.refusals = {401}
+    await dashboard.sign_in()
+    assert await dashboard.ask("DELETE", "api/session") == 204
+    await dashboard.go("keys")
+    await expect(dashboard.page.get_by_role("alert")).to_contain_text("Your session has ended")
+
+
+async def test_the_cookie_is_out_of_reach_for_scripts_and_opens_nothing_alone(dashboard: Dashboard) -> None:
+    await dashboard.sign_in()
+    assert await dashboard.page.evaluate("document.cookie") == ""
+    cookies = await dashboard.page.context.cookies(f"{dashboard.url}api/")
+    assert [(cookie["httpOnly"], cookie["sameSite"]) for cookie in cookies] == [(True, "Strict")]
+    dashboard.refusals = {401}
+    status = await dashboard.page.evaluate("fetch('api/services').then(answer => answer.status)")
+    assert status == 401
+
+
+async def test_a_page_of_the_proxy_port_can_do_nothing_with_the_session(browser: Browser, gateway: Gateway) -> None:
+    """Both ports are one site for a browser: the cookie goes along. A request from there is refused all the same."""
+    async with open_tab(browser, gateway) as dashboard:
+        await dashboard.sign_in()
+        dashboard.refusals = {401, 404}
+        page = await dashboard.page.context.new_page()
+        await page.goto(f"http://127.0.0.1:{gateway.proxy_port}/nothing")
+        cookies = await page.context.cookies(f"http://127.0.0.1:{gateway.proxy_port}/api/")
+        assert cookies, "a browser does keep ports apart: then this test can go"
+        script = f"""fetch("{dashboard.url}api/keys", {{
+            method: "POST", mode: "no-cors", credentials: "include", body: '{{"name": "forged"}}'
+        }}).then(() => "read", () => "kept away")"""
+        assert await page.evaluate(script) == "kept away"
+        assert [key["name"] for key in gateway.operator.all("keys") if key["name"] == "forged"] == []
+
+
+async def test_the_page_is_whole_without_any_other_host(dashboard: Dashboard) -> None:
+    asked: list[str] = []
+    dashboard.page.on("request", lambda request: asked.append(request.url))
+    await dashboard.sign_in("keys")
+    await expect(dashboard.page.get_by_role("heading", name="Keys", exact=True)).to_be_visible()
+    assert asked
+    assert [url for url in asked if not re.match(re.escape(dashboard.url), url)] == []
