@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from microgateway.core.balancing import Method
 from microgateway.core.base_urls import BaseUrl, BaseUrlError
 from microgateway.core.fields import is_token
 from microgateway.core.paths import PathError, normalise
@@ -28,6 +29,7 @@ from microgateway.core.routing import PathPattern, PatternError
 from microgateway.core.statuses import StatusesError, parse_statuses
 
 METHOD = re.compile(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}$")  # RFC 9110, 5.6.2: a token
+FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")  # RFC 9110, 5.1: a token
 HOST = re.compile(r"^(\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*$|^\[[0-9a-f:.]+\]$")
 SERVER_NAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
@@ -117,6 +119,7 @@ Statuses = Annotated[
     Field(min_length=1, max_length=64, examples=[["5xx", 429, "408-409"]]),
     AfterValidator(_check_statuses),
 ]
+HashOn = Literal["key", "address", "header"]
 FailureStatuses = Annotated[Statuses, AfterValidator(_refuse_what_is_no_failure)]
 ServiceId = Annotated[str, Field(min_length=1, max_length=64)]
 FilePath = Annotated[str, Field(min_length=1, max_length=4_096), AfterValidator(_refuse_control_characters)]
@@ -164,6 +167,39 @@ class CircuitSpec(_Spec):
     mode: Literal["auto", "forced_open", "disabled"] = Field(
         "auto", description="An operator's decision: let nothing pass, or everything, whatever comes of it."
     )
+
+
+class HealthCheckSpec(_Spec):
+    """How the gateway asks a service's targets whether they are well. Durations are seconds."""
+
+    enabled: bool = Field(
+        True, description="Switched off, they are asked only by hand, and the answers decide nothing."
+    )
+    interval_seconds: Annotated[float, Field(ge=0.1, le=86_400)] = 10.0
+    timeout_seconds: Annotated[float, Field(gt=0, le=300)] = 2.0
+    healthy_threshold: Annotated[int, Field(ge=1, le=1_000)] = Field(
+        2, description="Checks in a row that bring an unhealthy target back."
+    )
+    unhealthy_threshold: Annotated[int, Field(ge=1, le=1_000)] = Field(
+        3, description="Failed checks in a row that take a target out."
+    )
+    expected_statuses: Statuses = Field(["200-499"], description="What a target that is well may answer.")
+    jitter: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.1, description="Each wait is this share of the interval longer or shorter, by chance."
+    )
+
+
+class PassiveHealthSpec(_Spec):
+    """How real traffic takes a target out for a while. It needs other targets that stay."""
+
+    enabled: bool = True
+    consecutive_failures: Annotated[int, Field(ge=1, le=1_000_000)] = 5
+    ejection_seconds: Timeout = Field(30.0, description="For the first time; then twice as long each time.")
+    longest_ejection_seconds: Timeout = 300.0
+    largest_share: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.5, description="Of the targets that may be out together, rounded down."
+    )
+    failure_statuses: FailureStatuses = ["5xx"]
 
 
 class TlsSpec(_Spec):
@@ -241,7 +277,31 @@ class ServiceSpec(_Spec):
     connect_timeout_seconds: Timeout | None = None
     read_timeout_seconds: Timeout | None = Field(None, description="Seconds between two reads of the answer.")
     circuit_breaker: CircuitSpec = CircuitSpec()
+    load_balancing: Method = "round_robin"
+    hash_on: HashOn = Field("key", description="What a consistent hash tells requests apart by.")
+    hash_header: Annotated[str, Field(min_length=1, max_length=128)] | None = Field(
+        None, description="The header that is hashed, with `hash_on` `header`.", validate_default=True
+    )
+    health_check: HealthCheckSpec = HealthCheckSpec()
+    passive_health: PassiveHealthSpec = PassiveHealthSpec()
+    when_unhealthy: Literal["try_all", "fail"] = Field(
+        "try_all", description="With no healthy target left: ask the others all the same, or answer 503."
+    )
     tls: TlsSpec = TlsSpec()
+
+    @field_validator("hash_header", mode="after")
+    @classmethod
+    def check_hash_header(cls, name: str | None, info: ValidationInfo) -> str | None:
+        if name is None:
+            if info.data.get("load_balancing") == "consistent_hash" and info.data.get("hash_on") == "header":
+                raise ValueError("the header that is hashed is left out")
+            return None
+        name = name.lower()
+        if not FIELD_NAME.fullmatch(name):
+            raise ValueError("this is not a header's name")
+        if name.encode() in WITHHELD_FIELDS:
+            raise ValueError("the gateway reads this header itself")
+        return name
 
     @field_validator("tls", mode="after")
     @classmethod

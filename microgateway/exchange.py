@@ -49,7 +49,7 @@ class Event:
     by: str = ""
 
 
-Listener = Callable[[Event], None]
+EventListener = Callable[[Event], None]
 """Is told of every event, on the data plane's loop. It must neither block nor raise."""
 
 

@@ -50,6 +50,7 @@ class Settings(BaseSettings):
     upstream_read_timeout: Seconds = Field(30.0, alias="MICROGATEWAY_UPSTREAM_READ_TIMEOUT")
     upstream_idle_timeout: Seconds = Field(60.0, alias="MICROGATEWAY_UPSTREAM_IDLE_TIMEOUT")
     upstream_max_connections: Annotated[int, Field(ge=1)] = Field(1_024, alias="MICROGATEWAY_UPSTREAM_MAX_CONNECTIONS")
+    health_checks: bool = Field(True, alias="MICROGATEWAY_HEALTH_CHECKS")
     drain_timeout: Seconds = Field(30.0, alias="MICROGATEWAY_DRAIN_TIMEOUT")
     dns_ttl: Seconds = Field(30.0, alias="MICROGATEWAY_DNS_TTL")
     tls_cert: Annotated[tuple[Path, ...], NoDecode] = Field((), alias="MICROGATEWAY_TLS_CERT")

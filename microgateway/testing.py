@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from microgateway.clock import Clock, SystemClock
 from microgateway.core.circuit import CircuitPolicy
+from microgateway.data_plane.health_checks import HealthChecker
 from microgateway.data_plane.listener import Listener
 from microgateway.data_plane.pipeline import State
 from microgateway.entities import ApiKey, RateLimitRule, Route, Service
@@ -17,6 +18,7 @@ from microgateway.settings import Settings
 from microgateway.snapshot import Snapshot
 from microgateway.state.limits import MemoryLimiter
 from microgateway.state.memory import MemoryCircuits
+from microgateway.state.targets import MemoryTargets
 from microgateway.tokens.verifying import Verifier
 
 
@@ -45,7 +47,9 @@ class RunningProxy:
     listener: Listener
     limiter: MemoryLimiter
     circuits: MemoryCircuits
+    targets: MemoryTargets
     recorder: Recorder
+    checker: HealthChecker
     verifier: Verifier
 
     @property
@@ -60,6 +64,7 @@ class RunningProxy:
 
     def apply(self, snapshot: Snapshot) -> None:
         self.listener.apply(snapshot)
+        self.checker.apply(snapshot.upstreams)
 
 
 @asynccontextmanager
@@ -71,26 +76,36 @@ async def serve(
     rate_limits: Collection[RateLimitRule] = (),
     settings: Settings | None = None,
     clock: Clock | None = None,
+    health_checks: bool = False,
 ) -> AsyncIterator[RunningProxy]:
-    """A real data plane on a free port of this event loop, with this configuration in force."""
+    """A real data plane on a free port of this event loop, with this configuration in force.
+
+    `health_checks`: services are asked how they are from time to time, too, by the machine's clock.
+    """
     settings = settings or Settings()
     clock = clock or SystemClock()
     snapshot = Snapshot().with_keys(keys).with_table(services, routes, circuit_defaults(settings), rate_limits)
-    limiter, circuits, recorder = MemoryLimiter(), MemoryCircuits(), Recorder(Usage())
+    limiter, circuits, recorder = MemoryLimiter(), MemoryCircuits(wall=clock.wall), Recorder(Usage())
+    targets = MemoryTargets(wall=clock.wall)
     tokens = verifier(settings, settings.jwt_secret or secrets.token_urlsafe())
     listener = Listener(
         options=proxy_options(settings),
         snapshot=snapshot,
-        state=State(limiter, circuits, authentication(settings, tokens)),
+        state=State(limiter, circuits, authentication(settings, tokens), targets),
         recorder=recorder,
         now=clock.now,
         wall=clock.wall,
     )
+    checker = HealthChecker(connector=listener.connector, targets=targets, now=clock.now, wall=clock.wall)
+    checker.apply(snapshot.upstreams)
     await listener.start("127.0.0.1", 0)
     recorder.start()
+    if health_checks:
+        checker.start()
     try:
-        yield RunningProxy(listener, limiter, circuits, recorder, tokens)
+        yield RunningProxy(listener, limiter, circuits, targets, recorder, checker, tokens)
     finally:
+        await checker.stop()
         await listener.drain(0.0 if settings.debug else settings.drain_timeout)
         recorder.stop()
 

@@ -102,6 +102,31 @@ class TestServiceSpec:
         assert faults(ServiceSpec, SERVICE | {"targets": [target]}) == [field]
 
     @pytest.mark.parametrize(
+        ("fields", "field"),
+        [
+            ({"load_balancing": "random"}, "load_balancing"),
+            ({"hash_on": "cookie"}, "hash_on"),
+            ({"load_balancing": "consistent_hash", "hash_on": "header"}, "hash_header"),
+            ({"hash_header": "no name"}, "hash_header"),
+            ({"hash_header": ""}, "hash_header"),
+            ({"hash_header": "Authorization"}, "hash_header"),
+            ({"health_check": {"interval_seconds": 0}}, "health_check.interval_seconds"),
+            ({"health_check": {"timeout_seconds": 0}}, "health_check.timeout_seconds"),
+            ({"health_check": {"healthy_threshold": 0}}, "health_check.healthy_threshold"),
+            ({"health_check": {"expected_statuses": ["2x"]}}, "health_check.expected_statuses"),
+            ({"health_check": {"expected_statuses": []}}, "health_check.expected_statuses"),
+            ({"health_check": {"jitter": 1.1}}, "health_check.jitter"),
+            ({"health_check": {"path": "/up"}}, "health_check.path"),
+            ({"passive_health": {"consecutive_failures": 0}}, "passive_health.consecutive_failures"),
+            ({"passive_health": {"largest_share": -0.1}}, "passive_health.largest_share"),
+            ({"passive_health": {"failure_statuses": [200]}}, "passive_health.failure_statuses"),
+            ({"when_unhealthy": "panic"}, "when_unhealthy"),
+        ],
+    )
+    def test_bad_settings_of_targets_and_health_are_named(self, fields: dict[str, object], field: str) -> None:
+        assert faults(ServiceSpec, SERVICE | fields) == [field]
+
+    @pytest.mark.parametrize(
         "breaker",
         [
             {"failure_threshold": 0},

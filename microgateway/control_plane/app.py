@@ -17,6 +17,7 @@ from microgateway.control_plane import (
     pages,
     rate_limits,
     routes,
+    service_health,
     services,
     sign_in,
 )
@@ -63,7 +64,7 @@ def create_app(
     sessions = Sessions(admin_token=admin_token, clock=clock)
     app.state.control_plane = ControlPlane(configuration, live, log, clock, clock.now(), readiness, verifier, sessions)
     guarded = [Depends(bearer())]
-    for resource in (services, routes, keys, rate_limits, circuit_breakers, metrics, logs):
+    for resource in (services, routes, keys, rate_limits, circuit_breakers, service_health, metrics, logs):
         app.include_router(resource.router, dependencies=guarded, responses=documented(401, 422, 503))
     app.include_router(auth.router)
     app.include_router(sign_in.router)

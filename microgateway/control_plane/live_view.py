@@ -1,18 +1,32 @@
-"""What the control plane sees of the traffic. It looks, and resets a circuit when an operator says so; nothing more."""
+"""What the control plane sees of the traffic. It looks, and acts on it only when an operator says so: it resets a
+circuit, and has targets asked how they are.
+"""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from microgateway.observability.monitoring import Monitoring
 from microgateway.observability.usage import Usage
 from microgateway.state.limits import MemoryLimiter
 from microgateway.state.memory import MemoryCircuits
+from microgateway.state.targets import MemoryTargets
+
+
+class Checks(Protocol):
+    """Has targets asked; returns when what they answered can be seen."""
+
+    async def check(self, service_id: str) -> None: ...
+
+    async def check_all(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """The counters, the circuits, the metrics and the limits of the running data plane."""
+    """The counters, circuits, metrics, limits and targets of the running data plane."""
 
     usage: Usage
     circuits: MemoryCircuits
     monitoring: Monitoring
     limiter: MemoryLimiter
+    targets: MemoryTargets
+    checks: Checks

@@ -9,11 +9,15 @@ import ssl
 from collections.abc import Callable
 
 from microgateway.core.base_urls import BaseUrl
+from microgateway.data_plane.check_connection import CheckConnection
 from microgateway.data_plane.resolver import LookUp, Resolver
 from microgateway.data_plane.tls import ClientContexts, TlsFileError
 from microgateway.data_plane.upstream import UpstreamConnection
 from microgateway.errors import MicroGatewayError
 from microgateway.snapshot import UpstreamTls
+
+Outbound = UpstreamConnection | CheckConnection
+Factory = Callable[[], Outbound]
 
 
 class TlsFailedError(MicroGatewayError):
@@ -32,7 +36,7 @@ class Connector:
         self.contexts = ClientContexts()
         self._timeout = timeout
 
-    async def connect(self, url: BaseUrl, tls: UpstreamTls | None, factory: Callable[[], UpstreamConnection]) -> None:
+    async def connect(self, url: BaseUrl, tls: UpstreamTls | None, factory: Factory) -> None:
         """Makes one connection; `factory` is called for every address that is tried."""
         try:
             context = None if tls is None else await self.contexts.of(tls)
@@ -49,16 +53,16 @@ class Connector:
         url: BaseUrl,
         tls: UpstreamTls | None,
         context: ssl.SSLContext | None,
-        factory: Callable[[], UpstreamConnection],
+        factory: Factory,
     ) -> None:
         """What was refused or does not answer is passed over; who answers and can't be trusted ends it."""
         loop = asyncio.get_running_loop()
         name = None if tls is None else tls.server_name or url.host.rstrip(".")
         addresses = await self.resolver.resolve(url.host)
         for position, address in enumerate(addresses, 1):
-            connection: UpstreamConnection | None = None
+            connection: Outbound | None = None
 
-            def make() -> UpstreamConnection:
+            def make() -> Outbound:
                 nonlocal connection
                 connection = factory()
                 return connection

@@ -26,12 +26,15 @@ from microgateway.data_plane.problems import (
     UPSTREAM_LOST,
     UPSTREAM_MALFORMED,
     UPSTREAM_TIMEOUT,
+    no_healthy_target,
 )
 from microgateway.data_plane.responses import added_fields
 from microgateway.data_plane.rewriting import SWITCH, upstream_head
+from microgateway.data_plane.target_choice import balancing_key
 from microgateway.data_plane.tunnel import Tunnel
 from microgateway.exchange import CLIENT_CLOSED_REQUEST, Exchange, Judgement, Problem
 from microgateway.snapshot import Destination, Target
+from microgateway.state.targets import Member
 
 if TYPE_CHECKING:
     from microgateway.data_plane.downstream import Downstream
@@ -60,6 +63,7 @@ class Forwarding:
     _tried: tuple[Target, ...] = ()
     _tunnel: Tunnel | None = None
     _waited = 0.0  # seconds that the service took to begin its answer
+    _member: Member | None = None  # the target in the service's group, where there is one to choose
     _was_stale = False  # if so, the next attempt is on a fresh connection
     answer_begun = False
     ended = False
@@ -127,7 +131,12 @@ class Forwarding:
         """Sends the request, once there is a connection to send it on. A request without a body starts here."""
         self._exchange.attempts += 1
         upstream = self._destination.upstream
-        self._target = target = upstream.targets[0] if len(upstream.targets) == 1 else self._choose_target()
+        if upstream.is_simple:
+            self._target = target = upstream.targets[0]
+        elif (member := self._choose_member()) is not None:
+            self._target = target = member.target
+        else:
+            return
         pool = self._plane.pools.of(target.url)
         if pool.idle and not self._was_stale:
             self._send(pool.idle.popitem()[0], target)
@@ -137,11 +146,17 @@ class Forwarding:
             self._pool = pool
             pool.connect(self)
 
-    def _choose_target(self) -> Target:
-        """By weight, and not one that has been tried, as long as there are others."""
-        every = self._destination.upstream.targets
-        targets = [target for target in every if target not in self._tried] or list(every)
-        return self._plane.random.choices(targets, [target.weight for target in targets])[0]
+    def _choose_member(self) -> Member | None:
+        """One that has not been tried, as long as there are others. None: there is none, and the client was told."""
+        upstream, now = self._destination.upstream, self._plane.now()
+        # Once a group was asked it is asked again: the request may be of an older configuration than the others
+        group = self._plane.state.targets.of(upstream) if self._member is None else self._member.group
+        self._member = member = group.choose(balancing_key(upstream, self.head, self._exchange), self._tried, now)
+        if member is None:
+            self._answer_problem(no_healthy_target(group.retry_after(now)), failed=False)
+        else:
+            member.in_flight += 1
+        return member
 
     def _send(self, connection: "UpstreamConnection", target: Target) -> None:
         self._upstream = connection
@@ -206,9 +221,10 @@ class Forwarding:
             downstream.write(body)
         self._exchange.bytes_out = size
         permit = self._permit
-        if answer.status >= 400 or (permit is not None and permit.circuit.hears_all):
+        if answer.status >= 400 or self._member is not None or (permit is not None and permit.circuit.hears_all):
             self._waited = now - self.active_at
             self._settle_by_status(answer.status, now)
+            self._leave_member()
         else:
             self._permit = None  # a success tells a circuit without failures nothing: nearly every answer
         self._upstream = None
@@ -312,6 +328,10 @@ class Forwarding:
         if not verdict.repeats:
             self._answer_problem(problem, failed=True)
             return
+        if self._member is not None:
+            self._member.in_flight -= 1
+            if verdict is not Verdict.REPEAT_STALE:
+                self._member.failed(problem.code, now)
         self._was_stale = self._was_stale or verdict is Verdict.REPEAT_STALE
         self._tried = (*self._tried, self._target)
         self._let_go()
@@ -415,16 +435,26 @@ class Forwarding:
         if permit is not None:
             self._permit = None
             permit.circuit.answered(permit, status, now, self._waited)
+            if self._member is not None:
+                self._member.answered(status, now)
 
     def _settle_as_failed(self, now: float, cause: str) -> None:
         permit, self._permit = self._permit, None
         if permit is not None:
             permit.circuit.failed(permit, now, cause)
+            if self._member is not None:
+                self._member.failed(cause, now)
 
     def _settle_as_abandoned(self) -> None:
         permit, self._permit = self._permit, None
         if permit is not None:
             permit.circuit.abandoned(permit)
+
+    def _leave_member(self) -> None:
+        """The request is no longer under way at the target that was chosen."""
+        member, self._member = self._member, None
+        if member is not None:
+            member.in_flight -= 1
 
     def _let_go(self) -> None:
         """Of the connection to the upstream, or of the one that is being made: neither can be used any more."""
@@ -439,6 +469,8 @@ class Forwarding:
         self.ended = True
         if self._upstream is not None or self._pool is not None:
             self._let_go()
+        if self._member is not None:
+            self._leave_member()
         self._body = ()
         self._downstream.exchange_ended(
             self._exchange, now, keep_alive=self._client_keeps_alive, request_done=self._request_done

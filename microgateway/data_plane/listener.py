@@ -2,6 +2,7 @@
 
 import asyncio
 
+from microgateway.data_plane.connector import Connector
 from microgateway.data_plane.downstream import Downstream
 from microgateway.data_plane.options import Options
 from microgateway.data_plane.pipeline import State
@@ -61,6 +62,11 @@ class Listener:
         return self._plane.snapshot
 
     @property
+    def connector(self) -> Connector:
+        """How connections to services are made."""
+        return self._plane.pools.connector
+
+    @property
     def connections(self) -> int:
         """Client connections that are open now."""
         return len(self._plane.downstreams)
@@ -115,6 +121,7 @@ class Listener:
             return  # a change of keys: nothing else hangs on it
         plane.state.circuits.adopt({service: one.circuit for service, one in snapshot.upstreams.items()}, plane.now())
         plane.state.retry_budgets.keep_only(snapshot.upstreams.keys())
+        plane.state.targets.keep_only(snapshot.upstreams.keys())
         plane.pools.keep_only([t.url for upstream in snapshot.upstreams.values() for t in upstream.targets])
 
     async def drain(self, limit: float) -> None:

@@ -16,6 +16,7 @@ from microgateway.exchange import Judgement, Problem
 from microgateway.snapshot import Principal, Snapshot, Upstream
 from microgateway.state.interfaces import Limiter
 from microgateway.state.memory import MemoryCircuits, MemoryRetryBudgets
+from microgateway.state.targets import MemoryTargets
 
 NO_ROUTE = Problem(404, "Not Found", "route_not_found", "router", "No route takes this path.")
 SERVICE_NOT_ALLOWED = Problem(
@@ -29,15 +30,20 @@ SERVICE_DISABLED = Problem(
 class State:
     """What judgement shares among requests."""
 
-    __slots__ = ("authentication", "circuits", "limiter", "retry_budgets")
+    __slots__ = ("authentication", "circuits", "limiter", "retry_budgets", "targets")
 
     def __init__(
-        self, limiter: Limiter, circuits: MemoryCircuits, authentication: Authentication | None = None
+        self,
+        limiter: Limiter,
+        circuits: MemoryCircuits,
+        authentication: Authentication | None = None,
+        targets: MemoryTargets | None = None,
     ) -> None:
         self.authentication = authentication or Authentication()
         self.limiter = limiter
         self.circuits = circuits
         self.retry_budgets = MemoryRetryBudgets()
+        self.targets = targets or MemoryTargets()
 
 
 def decide(head: RequestHead, client_ip: str, snapshot: Snapshot, state: State, now: float, wall: float) -> Judgement:

@@ -166,6 +166,11 @@ class Pools:
             pool = self._by_address[url.address] = Pool(self._plane, url, url.tls, connector=self._connector)
         return pool
 
+    @property
+    def connector(self) -> Connector:
+        """How connections are made, for others who need some: names and certificates are remembered in one place."""
+        return self._connector
+
     def __iter__(self) -> Iterator[Pool]:
         return iter(tuple(self._by_address.values()))
 

@@ -1,5 +1,7 @@
 """The answers of the proxy stage: what went wrong between the gateway and an upstream, or with the request's bytes."""
 
+import math
+
 from microgateway.core.fields import HeadError
 from microgateway.exchange import Problem
 
@@ -49,6 +51,14 @@ _TITLES = {
     501: "Not Implemented",
     505: "HTTP Version Not Supported",
 }
+
+
+def no_healthy_target(retry_after: float) -> Problem:
+    """For a service that would rather have no requests than send them to a target that is not well."""
+    seconds = max(1, math.ceil(retry_after))
+    detail = f"No target of the service is well; they are looked at again in {seconds} s."
+    fields = b"Retry-After: %d\r\n" % seconds
+    return Problem(503, "Service Unavailable", "no_healthy_target", "proxy", detail, fields)
 
 
 def bad_head(error: HeadError) -> Problem:

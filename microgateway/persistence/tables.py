@@ -68,6 +68,12 @@ services = Table(
     Column("read_timeout_seconds", Double),
     Column("circuit_breaker", JSON, nullable=False),
     Column("tls", JSON, nullable=False, server_default="{}"),
+    Column("load_balancing", String(16), nullable=False, server_default="round_robin"),
+    Column("hash_on", String(16), nullable=False, server_default="key"),
+    Column("hash_header", String(128)),
+    Column("health_check", JSON, nullable=False, server_default="{}"),
+    Column("passive_health", JSON, nullable=False, server_default="{}"),
+    Column("when_unhealthy", String(16), nullable=False, server_default="try_all"),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
 )

@@ -12,8 +12,10 @@ from microgateway.control_plane.app import create_app
 from microgateway.control_plane.configuration import Configuration
 from microgateway.control_plane.live_view import Live
 from microgateway.core.token_bucket import Limit
+from microgateway.data_plane.health_checks import HealthChecker
 from microgateway.data_plane.listener import Listener
 from microgateway.data_plane.pipeline import State
+from microgateway.exchange import EventListener
 from microgateway.observability.metrics import Bounds, Metrics
 from microgateway.observability.monitoring import Gauges, Monitoring, Ticker
 from microgateway.observability.recorder import Recorder
@@ -29,6 +31,7 @@ from microgateway.settings import Settings
 from microgateway.snapshot import Snapshot
 from microgateway.state.limits import MemoryLimiter
 from microgateway.state.memory import MemoryCircuits
+from microgateway.state.targets import MemoryTargets
 
 # A request leaves no cycles behind, so reference counting frees it; what is left for the collector is the control
 # plane's.
@@ -47,7 +50,7 @@ class AdminToken:
 class Gateway:
     """Everything that runs, opened in order and closed in reverse.
 
-    `admin_token` and `app` are there once it is open.
+    `admin_token` and `app` are there once it is open. `event_listeners` may be added to before that.
     """
 
     admin_token: AdminToken
@@ -56,7 +59,9 @@ class Gateway:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._clock = SystemClock()
-        self._limiter, self._circuits = MemoryLimiter(), MemoryCircuits()
+        self.event_listeners: list[EventListener] = []
+        self._limiter, self._circuits = MemoryLimiter(), MemoryCircuits(listeners=self.event_listeners)
+        self._targets = MemoryTargets(listeners=self.event_listeners)
         self._metrics = Metrics(bounds=Bounds(series=settings.metrics_series), now=self._clock.wall())
         options = proxy_options(settings)
         prepare_data_folder(settings.data_dir)
@@ -67,11 +72,12 @@ class Gateway:
         self._listener = Listener(
             options=options,
             snapshot=Snapshot(),
-            state=State(self._limiter, self._circuits, authentication(settings, self._verifier)),
+            state=State(self._limiter, self._circuits, authentication(settings, self._verifier), self._targets),
             recorder=self._recorder,
         )
         self._monitoring = self._monitor()
         self._ticker = Ticker(self._monitoring)
+        self._checker = HealthChecker(connector=self._listener.connector, targets=self._targets)
         self._issued: list[tuple[str, str]] = []
         self._usage_keeper = UsageKeeper(usage=self._recorder.usage, store=UsageStore(self._database))
         self.configuration = Configuration(
@@ -110,6 +116,8 @@ class Gateway:
         self._recorder.start()
         self._usage_keeper.start()
         self._ticker.start()
+        if settings.health_checks:
+            self._checker.start()
         _spare_the_collector()
 
     def issued_keys(self) -> list[tuple[str, str]]:
@@ -127,6 +135,7 @@ class Gateway:
             await self._listener.drain(self.settings.drain_timeout)
 
     async def close(self) -> None:
+        await self._checker.stop()
         await self.drain()
         await self.configuration.settle()
         self._recorder.stop()
@@ -144,7 +153,14 @@ class Gateway:
     def _control_plane(self) -> FastAPI:
         return create_app(
             configuration=self.configuration,
-            live=Live(self._recorder.usage, self._circuits, self._monitoring, self._limiter),
+            live=Live(
+                usage=self._recorder.usage,
+                circuits=self._circuits,
+                monitoring=self._monitoring,
+                limiter=self._limiter,
+                targets=self._targets,
+                checks=self._checker,
+            ),
             log=self._writing.book(self._recorder.flush),
             clock=self._clock,
             admin_token=self.admin_token.text,
@@ -165,6 +181,7 @@ class Gateway:
         if self._listener.snapshot.upstreams.keys() - snapshot.upstreams.keys():
             self._metrics.keep_services(snapshot.upstreams.keys(), self._clock.wall())
         self._listener.apply(snapshot)
+        self._checker.apply(snapshot.upstreams)
 
 
 def _spare_the_collector() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from microgateway.core.circuit import Circuit, CircuitPolicy, CircuitState, Transition
 from microgateway.core.retry import RetryBudget
-from microgateway.exchange import Event, Listener
+from microgateway.exchange import Event, EventListener
 
 LONGEST_HISTORY = 50  # transitions of one circuit
 
@@ -35,7 +35,7 @@ class MemoryCircuits:
     `listeners` are told of every transition; `wall` is seconds since the epoch.
     """
 
-    def __init__(self, *, wall: Callable[[], float] = time.time, listeners: Sequence[Listener] = ()) -> None:
+    def __init__(self, *, wall: Callable[[], float] = time.time, listeners: Sequence[EventListener] = ()) -> None:
         self._circuits: dict[str, Circuit] = {}
         self._histories: dict[str, deque[Event]] = {}
         self._wall = wall

@@ -14,6 +14,8 @@ from microgateway.control_plane.configuration import Configuration
 from microgateway.control_plane.live_view import Live
 from microgateway.core.circuit import CircuitPolicy
 from microgateway.core.token_bucket import Limit
+from microgateway.data_plane.connector import Connector
+from microgateway.data_plane.health_checks import HealthChecker
 from microgateway.observability.log_book import LogBook
 from microgateway.observability.metrics import Bounds, Metrics
 from microgateway.observability.monitoring import Gauges, Monitoring
@@ -25,6 +27,7 @@ from microgateway.persistence.request_log import RequestLog
 from microgateway.snapshot import Snapshot
 from microgateway.state.limits import MemoryLimiter
 from microgateway.state.memory import MemoryCircuits
+from microgateway.state.targets import MemoryTargets
 from microgateway.testing import FakeClock
 from microgateway.tokens.signing import Signer
 from microgateway.tokens.verifying import Verifier
@@ -102,11 +105,15 @@ async def running_control(folder: Path) -> AsyncIterator[Control]:
     """One over the SQLite file in this folder, as after a start."""
     published: list[Snapshot] = []
 
+    clock, targets = FakeClock(), MemoryTargets()
+    connector = Connector(now=clock.now, dns_ttl=30.0, timeout=5.0)
+    checker = HealthChecker(connector=connector, targets=targets, now=clock.now, wall=clock.wall)
+    live = Live(Usage(), MemoryCircuits(), quiet_monitoring(clock), MemoryLimiter(), targets, checker)
+
     async def publish(snapshot: Snapshot) -> None:
         published.append(snapshot)
+        checker.apply(snapshot.upstreams)
 
-    clock = FakeClock()
-    live = Live(Usage(), MemoryCircuits(), quiet_monitoring(clock), MemoryLimiter())
     database = Database(locate_database(None, folder))
     await database.open()
     configuration = make_configuration(database, publish, clock)
@@ -128,6 +135,7 @@ async def running_control(folder: Path) -> AsyncIterator[Control]:
         async with control.client:
             yield control
     finally:
+        await checker.stop()
         await configuration.settle()
         await database.close()
         await log_database.close()

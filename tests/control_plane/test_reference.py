@@ -10,7 +10,16 @@ from microgateway.control_plane.keys import KeyAnswer
 from microgateway.control_plane.rate_limits import RateLimitAnswer
 from microgateway.control_plane.services import ServiceAnswer
 from microgateway.core import fields
-from microgateway.entities import ApiKeySpec, CircuitSpec, RateLimitRuleSpec, Route, RouteSpec, ServiceSpec
+from microgateway.entities import (
+    ApiKeySpec,
+    CircuitSpec,
+    HealthCheckSpec,
+    PassiveHealthSpec,
+    RateLimitRuleSpec,
+    Route,
+    RouteSpec,
+    ServiceSpec,
+)
 from microgateway.tokens.faults import FAULTS
 from tests.control_plane.control import Control
 
@@ -79,5 +88,6 @@ def test_every_field_is_told(heading: str, spec: type[BaseModel], kept: type[Bas
     for name in kept.model_fields.keys() - spec.model_fields.keys():
         assert f"`{name}`" in after
     if heading == "Service":
-        for name in CircuitSpec.model_fields:
-            assert f'"{name}"' in text
+        for part in (CircuitSpec, HealthCheckSpec, PassiveHealthSpec):
+            for name in part.model_fields:
+                assert f'"{name}"' in text

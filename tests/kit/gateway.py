@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import uvloop
@@ -54,6 +54,14 @@ class Gateway:
 
         return asyncio.run_coroutine_threadsafe(ask(), self._loop).result(PATIENCE)
 
+    def run(self, what: Callable[[Any], Awaitable[T]]) -> T:
+        """The same for what takes its time there."""
+
+        async def wait() -> T:
+            return await what(self.served)
+
+        return asyncio.run_coroutine_threadsafe(wait(), self._loop).result(PATIENCE)
+
     def apply(self, snapshot: Snapshot) -> None:
         """Puts a configuration in force for every request that begins from now on."""
         self.call(lambda served: served.apply(snapshot))
@@ -71,6 +79,7 @@ def running_gateway(
     keys: Sequence[ApiKey] = (),
     settings: Settings | None = None,
     clock: Clock | None = None,
+    health_checks: bool = False,
 ) -> Iterator[Gateway]:
     """A gateway until the block ends. An error of its own, at any time, is raised here."""
     runner = _Runner()
@@ -80,6 +89,7 @@ def running_gateway(
         "keys": keys,
         "settings": settings or usual_settings(),
         "clock": clock,
+        "health_checks": health_checks,
     }
     thread = threading.Thread(target=runner.run, args=(arguments,), name="gateway", daemon=True)
     thread.start()

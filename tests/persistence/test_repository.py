@@ -10,7 +10,15 @@ import pytest
 from sqlalchemy import text
 
 from microgateway.core import api_keys
-from microgateway.entities import ApiKey, CircuitSpec, Route, Service, TargetSpec
+from microgateway.entities import (
+    ApiKey,
+    CircuitSpec,
+    HealthCheckSpec,
+    PassiveHealthSpec,
+    Route,
+    Service,
+    TargetSpec,
+)
 from microgateway.errors import ConfigurationError, ConflictError, NotFoundError
 from microgateway.persistence.database import Database
 from microgateway.persistence.entity_table import ROWS_AT_A_TIME, UnreadableRowError
@@ -70,7 +78,13 @@ class TestRoundTrip:
             preserve_host=True,
             connect_timeout_seconds=0.1,
             read_timeout_seconds=1 / 3,
-            circuit_breaker=CircuitSpec(failure_threshold=7, recovery_timeout=0.25),
+            circuit_breaker=CircuitSpec(failure_threshold=7, recovery_timeout=0.25, failure_statuses=[429, "5xx"]),
+            load_balancing="consistent_hash",
+            hash_on="header",
+            hash_header="x-tenant",
+            health_check=HealthCheckSpec(interval_seconds=2.5, expected_statuses=[204, "300-399"]),
+            passive_health=PassiveHealthSpec(largest_share=0.25),
+            when_unhealthy="fail",
         )
         await repository.services.add(written)
         assert await repository.services.get("svc_1") == written

@@ -1,9 +1,9 @@
 """Rows about limits and circuits, played in virtual time against the real bucket and breaker."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from microgateway.core.circuit import Circuit, CircuitPolicy, CircuitState, Permit, Refusal
+from microgateway.core.circuit import Circuit, CircuitPolicy, CircuitState, Permit, Refusal, Transition
 from microgateway.core.token_bucket import NANOSECONDS, Limit, TokenBucket
 from tests.kit.peers.rows import Players, Row, Values, Verdict, compare
 
@@ -13,8 +13,8 @@ NOW = 1_000.0
 class Breaker:
     """One circuit and the time it is in."""
 
-    def __init__(self, policy: CircuitPolicy) -> None:
-        self.circuit = Circuit(policy, NOW)
+    def __init__(self, policy: CircuitPolicy, tell: Callable[[Transition], None] | None = None) -> None:
+        self.circuit = Circuit(policy, NOW, tell)
         self.now = NOW
 
     def ask(self, status: int) -> int:
@@ -92,11 +92,8 @@ def _step(breaker: Breaker, step: str) -> bool:
 def play_statuses(row: Row) -> Verdict:
     """APISIX's and Tyk's rows: what clients get, where a service's answers are given. Ours refuses with 503."""
     config = row.config
-    policy = CircuitPolicy(
-        failure_threshold=int(config.get("failures") or config.get("samples") or 1),
-        recovery_timeout=float(config.get("return_to_service_after_s", 3)),
-    )
-    breaker = Breaker(policy)
+    told: list[Transition] = []
+    breaker = Breaker(_policy_by_status(config), told.append)
     refused = config.get("break_status", 503)
     statuses: list[int | str] = []
     for step in _steps(row.request["sequence"]):
@@ -107,7 +104,20 @@ def play_statuses(row: Row) -> Verdict:
             continue
         got = breaker.ask(step)
         statuses.append(refused if got == 503 and step != 503 else got)
-    return compare(row, {"statuses": statuses})
+    names = {CircuitState.OPEN: "BreakerTripped", CircuitState.CLOSED: "BreakerReset"}
+    events = [names[change.after] for change in told if change.after in names]
+    return compare(row, {"statuses": statuses, "events": events})
+
+
+def _policy_by_status(config: Values) -> CircuitPolicy:
+    policy = CircuitPolicy(
+        failure_threshold=int(config.get("failures", 1)),
+        recovery_timeout=float(config.get("return_to_service_after_s", 3)),
+        half_open_max_calls=int(config.get("successes", 1)),
+    )
+    if "threshold_ratio" not in config:
+        return policy
+    return replace(policy, trip="rate", failure_rate=config["threshold_ratio"], minimum_calls=config["samples"])
 
 
 def _steps(sequence: str | list[str]) -> Iterator[int | float]:

@@ -52,18 +52,15 @@ DEVIATIONS: dict[str, str] = {
     "traefik-stripre-04": "a prefix is bounded by segments: `/b/{any}` takes `/b/api` itself and leaves nothing",
     "traefik-rule-02": "routes have no negation: a more definite route takes out what another one should not get",
     "scg-hop-02": "a WebSocket handshake is tunnelled, so Connection and Upgrade go on; what else they name does not",
-    "tyk-cb-02": "changes of a circuit's state are seen in its state and metrics; nobody is sent events",
 }
 
 NOT_YET: dict[str, str] = {
     **dict.fromkeys(("kong-router-header-02", "kong-router-header-04"), "header conditions"),
     **dict.fromkeys(("apisix-rewrite-01", "apisix-rewrite-03", "traefik-replace-02", "envoy-route-07"), "rewriting"),
-    "kong-health-02": "health of single targets",
 }  # fmt: skip
 
 # How to see that a feature has arrived: then its rows are to be played.
 ARRIVED: dict[str, Callable[[], bool]] = {
     "header conditions": lambda: "headers" in RouteSpec.model_fields,
     "rewriting": lambda: any("rewrite" in name for name in RouteSpec.model_fields),
-    "health of single targets": (CORE / "health.py").exists,
 }

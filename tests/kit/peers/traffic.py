@@ -434,6 +434,28 @@ def play_own_answers_and_health(row: Row) -> Verdict:
     )
 
 
+def play_ejection(row: Row) -> Verdict:
+    """One of two targets begins to fail: how many failures clients see before it is left alone."""
+    failures = row.config["passive"]["unhealthy"]["http_failures"]
+    with running_upstream() as well, running_upstream() as ill:
+        spec = service(
+            well.url,
+            targets=[{"url": well.url}, {"url": ill.url}],
+            passive_health={"consecutive_failures": failures},
+        )
+        with running_gateway(services=[spec], routes=[route("/")]) as gateway, gateway.connect() as client:
+            request = lines("GET / HTTP/1.1", "Host: a.example")
+            before = [client.ask(request).status for _ in range(4)]
+            ill.usually(Send(answer(500)))
+            seen = [client.ask(request).status for _ in range(20)]
+            quiet = len(ill.requests) == 2 + failures
+    assert before == [200] * 4
+    return compare(
+        row,
+        {"failures_seen_by_clients": seen.count(500), "then": "target 2 gets no more traffic" if quiet else "it does"},
+    )
+
+
 Play = Callable[[Row], Verdict]
 PLAYERS: Players = {
     "kong-fwd-": play_forwarding,
@@ -470,4 +492,5 @@ PLAYERS: Players = {
     "envoy-retry-03": play_overflow,
     "kong-timeout-": play_read_timeout,
     "kong-health-01": play_own_answers_and_health,
+    "kong-health-02": play_ejection,
 }
