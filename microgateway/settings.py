@@ -63,6 +63,11 @@ class Settings(BaseSettings):
     log_retention_days: Annotated[float, Field(ge=0, le=36_500)] = Field(30.0, alias="MICROGATEWAY_LOG_RETENTION_DAYS")
     log_max_rows: Annotated[int, Field(ge=0, le=10_000_000_000)] = Field(1_000_000, alias="MICROGATEWAY_LOG_MAX_ROWS")
 
+    access_log: str = Field("off", alias="MICROGATEWAY_ACCESS_LOG", min_length=1)
+    otel_endpoint: str | None = Field(None, alias="MICROGATEWAY_OTEL_ENDPOINT", pattern=r"^https?://[^\s]+$")
+    otel_sample_ratio: Annotated[float, Field(ge=0, le=1)] = Field(1.0, alias="MICROGATEWAY_OTEL_SAMPLE_RATIO")
+    otel_service_name: str = Field("microgateway", alias="MICROGATEWAY_OTEL_SERVICE_NAME", min_length=1)
+
     default_rate_limit: Annotated[int, Field(ge=1, le=1_000_000_000)] = Field(60, alias="DEFAULT_RATE_LIMIT")
     default_burst_size: Annotated[int, Field(ge=1, le=1_000_000_000)] = Field(10, alias="DEFAULT_BURST_SIZE")
     circuit_failure_threshold: Annotated[int, Field(ge=1, le=1_000_000)] = Field(5, alias="CIRCUIT_FAILURE_THRESHOLD")
@@ -70,6 +75,11 @@ class Settings(BaseSettings):
     circuit_half_open_max_calls: Annotated[int, Field(ge=1, le=10_000)] = Field(3, alias="CIRCUIT_HALF_OPEN_MAX_CALLS")
 
     metrics_series: Annotated[int, Field(ge=1, le=10_000)] = Field(100, alias="MICROGATEWAY_METRICS_SERIES")
+
+    @property
+    def trace_ratio(self) -> float | None:
+        """How many of the traces that begin here are kept; None without tracing."""
+        return None if self.otel_endpoint is None else self.otel_sample_ratio
 
     @field_validator("trusted_proxies", mode="before")
     @classmethod

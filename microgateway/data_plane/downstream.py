@@ -219,6 +219,8 @@ class Downstream(asyncio.Protocol):
         client_ip = peer.ip if section.forwarding is None else peer.client_of(section.forwarding)
         exchange = Exchange(head.method, head.path, client_ip, now, wall)
         exchange.request_id, exchange.traceparent = identify(section, plane.random)
+        if plane.tracer is not None:
+            plane.tracer.begin(exchange, section.traceparent)
         if head.query:
             exchange.query = head.query
         exchange.judgement = judgement = decide(head, client_ip, plane.snapshot, plane.state, now, wall)

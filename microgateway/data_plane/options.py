@@ -7,7 +7,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Durations are seconds, sizes are bytes. `max_body_bytes` 0: no limit.
+    """Durations are seconds, sizes are bytes. `max_body_bytes` 0: no limit. `trace_ratio` None: no tracing.
 
     `api_key_header` is the name of a header field. `tls_cert` none: clients speak without TLS. `tls_key` none, or a
     None in it: the key is in the certificate's file.
@@ -26,6 +26,7 @@ class Options:
     upstream_read_timeout: float = 30.0
     upstream_idle_timeout: float = 60.0
     upstream_max_connections: int = 1_024
+    trace_ratio: float | None = None
     dns_ttl: float = 30.0
     tls_cert: tuple[Path, ...] = ()
     tls_key: tuple[Path | None, ...] = ()

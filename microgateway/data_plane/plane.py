@@ -9,6 +9,7 @@ from microgateway.core.answers import AnswerReader
 from microgateway.core.requests import request_fields
 from microgateway.data_plane.options import Options
 from microgateway.data_plane.pipeline import State
+from microgateway.data_plane.tracing import Tracer
 from microgateway.exchange import Exchange
 from microgateway.snapshot import Snapshot
 
@@ -40,6 +41,7 @@ class Plane:
         "request_fields",
         "snapshot",
         "state",
+        "tracer",
         "wall",
     )
 
@@ -62,6 +64,7 @@ class Plane:
         self.now = now
         self.wall = wall
         self.random = random.Random()  # noqa: S311  request ids need to differ, not to be unguessable
+        self.tracer = None if options.trace_ratio is None else Tracer(options.trace_ratio, self.random)
         self.request_fields = request_fields(options.api_key_header.lower().encode())
         self.answers = AnswerReader()
         self.downstreams: set[Downstream] = set()

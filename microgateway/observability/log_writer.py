@@ -15,11 +15,12 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from selectors import EVENT_READ, DefaultSelector
 from typing import Any
 
+from microgateway.observability.access_log import AccessLog
 from microgateway.observability.log_frames import CLEAR, COUNTS, DONE, REOPEN, ROWS, SETTLE, pack, unpack
 from microgateway.observability.log_rows import Ended, ended
 from microgateway.persistence.log_store import LogStore, LogStoreError, Retention, open_store
@@ -33,19 +34,23 @@ RETRY_INTERVAL = 1.0  # seconds after a failure
 RETENTION_INTERVAL = 60.0  # seconds between two looks at a log into which nothing is written
 LONGEST_FRAME = 1 << 20
 
-Observer = Callable[[Sequence[Ended]], None]
+Observer = Callable[[Sequence[Ended], Sequence[Row]], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the gateway wants written. `store` is for `open_store`, None: no request log."""
+    """What the gateway wants written. `store` is for `open_store`, None: no request log.
+
+    `access_log` is for `AccessLog`, and `tracing` an OTLP endpoint.
+    """
 
     sockets: tuple[int, ...]
     store: str | None = None
     retention_seconds: float = 0.0
     retention_rows: int = 0
     access_log: str | None = None
-    tracing: dict[str, Any] | None = None
+    tracing: str | None = None
+    service_name: str = "microgateway"
 
 
 @dataclass(slots=True)
@@ -147,13 +152,20 @@ class LogWriter:
 class Ears:
     """The sockets: reads their frames, and answers them."""
 
-    def __init__(self, sockets: Iterable[socket.socket], log: LogWriter | None, observers: Sequence[Observer]) -> None:
+    def __init__(
+        self,
+        *,
+        sockets: Iterable[socket.socket],
+        log: LogWriter | None,
+        observers: Sequence[Observer] = (),
+        reopen: Callable[[], None] = lambda: None,
+    ) -> None:
         self._selector = DefaultSelector()
         self._sockets = list(sockets)
         self._log = log
         self._observers = observers
         self._buffer = memoryview(bytearray(LONGEST_FRAME))
-        self.reopen: Callable[[], None] | None = None
+        self._reopen = reopen
         for ear in self._sockets:
             ear.setblocking(False)
             self._selector.register(ear, EVENT_READ)
@@ -189,16 +201,17 @@ class Ears:
         kind = frame[0]
         if kind == ROWS:
             rows = ended(frame[1])
-            for observe in self._observers:
-                observe(rows)
+            kept = [row.row() for row in rows]
             if self._log is not None:
-                self._log.add(row.row() for row in rows)
+                self._log.add(kept)
+            for observe in self._observers:
+                observe(rows, kept)
         elif kind == SETTLE:
             self._tell(ear, pack(DONE, frame[1], self._log.settle() if self._log else ""))
         elif kind == CLEAR:
             self._tell(ear, pack(DONE, frame[1], self._log.clear(frame[2]) if self._log else "the log is off"))
-        elif kind == REOPEN and self.reopen is not None:
-            self.reopen()
+        elif kind == REOPEN:
+            self._reopen()
 
     def _tell_all(self, frame: bytes) -> None:
         for ear in self._sockets:
@@ -215,14 +228,36 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     given = json.load(sys.stdin)
     options = Options(**given | {"sockets": tuple(given["sockets"])})
-    log = None
-    if (store := options.store) is not None:
-        keep = Retention(options.retention_seconds, options.retention_rows)
-        log = LogWriter(lambda: open_store(store), keep)
     sockets = [socket.socket(fileno=number) for number in options.sockets]
-    Ears(sockets, log, ()).listen()
-    if log is not None:
-        log.close()
+    with ExitStack() as closing:
+        log, observers, reopen = None, list[Observer](), _nothing
+        if (store := options.store) is not None:
+            keep = Retention(options.retention_seconds, options.retention_rows)
+            log = LogWriter(lambda: open_store(store), keep)
+            closing.callback(log.close)
+        if options.access_log is not None:
+            access = AccessLog(options.access_log, complain=_tell_operator)
+            observers.append(lambda _, rows: access(rows))
+            reopen = access.reopen
+        if options.tracing is not None:
+            observers.append(_tracing(options.tracing, options.service_name, closing))
+        Ears(sockets=sockets, log=log, observers=observers, reopen=reopen).listen()
+
+
+def _tracing(endpoint: str, service_name: str, closing: ExitStack) -> Observer:
+    from microgateway.observability.spans import SpanExport  # takes a while, and needs the extra
+
+    spans = SpanExport(endpoint, service_name)
+    closing.callback(spans.close)
+    return lambda ended, _: spans(ended)
+
+
+def _nothing() -> None: ...
+
+
+def _tell_operator(complaint: str) -> None:
+    sys.stderr.write(f"microgateway: {complaint}\n")
+    sys.stderr.flush()
 
 
 if __name__ == "__main__":

@@ -126,8 +126,14 @@ class Gateway:
         return issued
 
     def renew_files(self) -> None:
-        """Reads the files of certificates and keys anew, for connections to come."""
+        """Reads the files of certificates and keys anew, for connections to come, and opens the access log's anew."""
         self._listener.renew_files()
+        self._writing.reopen()
+
+    @property
+    def has_files(self) -> bool:
+        """Whether `renew_files` has anything to do."""
+        return bool(self.settings.tls_cert) or self._writing.has_file
 
     async def drain(self) -> None:
         """Lets requests in flight finish; from now on the gateway is not ready."""

@@ -1,7 +1,7 @@
 """`microgateway run`: both ports from one process, with a clean end on SIGTERM.
 
 The order of an end: readiness turns 503 and the proxy port drains while the control port still answers; then the
-control port closes. SIGHUP has the files of certificates read anew.
+control port closes. SIGHUP has the files of certificates read anew, and the access log's opened anew.
 """
 
 import asyncio
@@ -64,7 +64,7 @@ async def _serve(settings: Settings, control: socket.socket, *, demo: bool) -> i
         gateway = Gateway(settings)
         await gateway.open()
         running.push_async_callback(gateway.close)
-        if settings.tls_cert:  # without TLS a closed terminal ends the gateway, as it ends any other command
+        if gateway.has_files:  # without any a closed terminal ends the gateway, as it ends any other command
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, gateway.renew_files)
         if upstreams is None:
             announce(gateway, _port_of(control))

@@ -1,11 +1,15 @@
 """What is written down of the traffic: the request log and the process that writes it, put together from settings."""
 
+import asyncio
+import os
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from sqlalchemy import URL
 
 from microgateway.errors import StartupError
+from microgateway.observability.access_log import MODE, STDOUT
 from microgateway.observability.log_book import LogBook
 from microgateway.observability.log_feed import LogFeed
 from microgateway.observability.recorder import Sink
@@ -16,6 +20,7 @@ from microgateway.persistence.request_log import RequestLog
 from microgateway.settings import Settings
 
 SECONDS_PER_DAY = 86_400
+OFF = "off"
 
 
 class Writing:
@@ -26,7 +31,10 @@ class Writing:
         self._database = Database(where, REQUEST_LOG)
         self._feed: LogFeed | None = None
         self._writer: WriterProcess | None = None
-        if settings.request_log:
+        self._access_log = None if settings.access_log == OFF else settings.access_log
+        if settings.otel_endpoint is not None:
+            _require_extra()
+        if settings.request_log or self._access_log is not None or settings.otel_endpoint is not None:
             self._feed = LogFeed()
             self._writer = WriterProcess(self._feed, writer_options(settings, where))
 
@@ -39,8 +47,20 @@ class Writing:
         """For the control plane. `flush` has the recorder send what it has."""
         return LogBook(reader=RequestLog(self._database), feed=self._feed, flush=flush)
 
+    @property
+    def has_file(self) -> bool:
+        """Whether there is an access log in a file, which an operator may rotate."""
+        return self._access_log not in (None, STDOUT)
+
+    def reopen(self) -> None:
+        """Has the access log's file opened anew."""
+        if self._feed is not None and self.has_file:
+            self._feed.reopen()
+
     async def open(self) -> None:
         """Raises `StartupError`, with nothing left open."""
+        if self._access_log is not None and self.has_file:
+            await asyncio.to_thread(_check_file, self._access_log)
         await self._database.open()
         if self._writer is not None:
             try:
@@ -62,4 +82,20 @@ def writer_options(settings: Settings, log: URL) -> dict[str, Any]:
         "store": store_url(log) if settings.request_log else None,
         "retention_seconds": settings.log_retention_days * SECONDS_PER_DAY,
         "retention_rows": settings.log_max_rows,
+        "access_log": None if settings.access_log == OFF else settings.access_log,
+        "tracing": settings.otel_endpoint,
+        "service_name": settings.otel_service_name,
     }
+
+
+def _check_file(path: str) -> None:
+    """The writer opens it for itself, but a mistake is told at once, by who can refuse to start."""
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, MODE))
+    except OSError as error:
+        raise StartupError(f"MICROGATEWAY_ACCESS_LOG: can't write to {path!r}: {error.strerror}") from error
+
+
+def _require_extra() -> None:
+    if find_spec("opentelemetry") is None or find_spec("opentelemetry.exporter.otlp.proto.http") is None:
+        raise StartupError("MICROGATEWAY_OTEL_ENDPOINT needs the otel extra: pip install 'microgateway[otel]'")
