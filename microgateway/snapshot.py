@@ -396,7 +396,7 @@ def _limit_rule(rule: RateLimitRule) -> LimitRule:
     return LimitRule(
         id=rule.id,
         name=rule.name,
-        limit=Limit(rule.requests_per_minute, rule.burst_size),
+        limit=limit_with_field(rule.requests_per_minute, rule.burst_size)[0],
         when=Condition(pattern, [method.encode() for method in rule.methods]),
         count_by=CountBy(rule.count_by),
         header=(rule.header or "").encode(),
@@ -411,7 +411,7 @@ def _rules_for(
     methods = [method.encode() for method in route.methods]
     for rule, compiled in limits:
         is_meant = rule.route_id in (None, route.id) and rule.service_id in (None, route.service_id)
-        if is_meant and compiled.when.may_meet(pattern, methods):
+        if is_meant and (compiled.when is None or compiled.when.may_meet(pattern, methods)):
             yield compiled
 
 

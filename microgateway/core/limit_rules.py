@@ -32,8 +32,8 @@ class CountBy(Enum):
 class LimitRule:
     """One rule. `space` names its buckets; an enforced rule refuses, one that is not is only counted.
 
-    `before_auth`: it is asked before the credential is looked at. `policy_field` are the header lines that tell the
-    limit, with the beginning of the `RateLimit` line, as `limit_lines` makes them.
+    `when` is None for a rule for all requests. `before_auth`: it is asked before the credential is looked at.
+    `policy_field` are the header lines that tell the limit, as `limit_lines` makes them.
     """
 
     __slots__ = ("before_auth", "count_by", "enforced", "header", "limit", "name", "policy_field", "space", "when")
@@ -53,7 +53,7 @@ class LimitRule:
         self.space = id
         self.name = name
         self.limit = limit
-        self.when = when
+        self.when = None if when.is_open else when
         self.count_by = count_by
         self.header = header
         self.enforced = enforced
@@ -68,12 +68,12 @@ class LimitRule:
 class Condition:
     """What a request's path and method must be like. Without a pattern any path will do, without methods any method."""
 
-    __slots__ = ("_below", "_exact", "_is_open", "_pattern", "_text", "methods")
+    __slots__ = ("_below", "_exact", "_pattern", "_text", "is_open", "methods")
 
     def __init__(self, pattern: PathPattern | None = None, methods: Collection[bytes] = ()) -> None:
         self.methods = frozenset(methods)
         self._pattern = pattern
-        self._is_open = not self.methods and (pattern is None or _takes_all(pattern))
+        self.is_open = not self.methods and (pattern is None or _takes_all(pattern))
         self._text: bytes | None = None  # the path itself, where the pattern has no params
         self._below = b""
         if pattern is not None and None not in pattern.segments:
@@ -83,7 +83,7 @@ class Condition:
 
     def takes(self, method: bytes, path: bytes) -> bool:
         """Whether a request with this method and normalised path is meant."""
-        if self._is_open:
+        if self.is_open:
             return True
         if self.methods and method not in self.methods:
             return False

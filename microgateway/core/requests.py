@@ -124,11 +124,13 @@ class RequestHead:
 
     `host` and `authority` are the section's, unless the target is a whole URL, whose authority counts then (RFC 9112,
     3.2.2). A connection keeps the head of a request that comes again, so what was made of it is noted here: `sent_as`
-    is what went to the upstream that `sent_to` tells, up to the fields that differ in each request.
+    is what went to the upstream that `sent_to` tells, up to the fields that differ in each request; `claims` is for
+    admission.
     """
 
     __slots__ = (
         "authority",
+        "claims",
         "host",
         "keep_alive",
         "method",
@@ -161,6 +163,7 @@ class RequestHead:
         self.keep_alive = b"close" not in section.connection
         self.sent_to: tuple[object, object] | None = None
         self.sent_as = b""
+        self.claims: Any = None
 
 
 def read_section(lines: list[bytes], table: FieldTable, private: dict[bytes, Field]) -> FieldSection:

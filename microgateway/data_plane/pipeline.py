@@ -6,15 +6,17 @@ key, and a stranger is told nothing about routes.
 """
 
 import math
+from collections.abc import Sequence
 
 from microgateway.core.circuit import Permit, Refusal
 from microgateway.core.requests import RequestHead
 from microgateway.core.routing import NotRouted
-from microgateway.data_plane.admission import NO_LIMIT, Admission, too_many
+from microgateway.data_plane.admission import NO_LIMIT, all_claims, guard_claims, judge, refused_by, too_many
 from microgateway.data_plane.authentication import Authentication
 from microgateway.exchange import Judgement, Problem
 from microgateway.snapshot import Principal, Snapshot, Upstream
 from microgateway.state.interfaces import Limiter
+from microgateway.state.limits import Claim
 from microgateway.state.memory import MemoryCircuits, MemoryRetryBudgets
 from microgateway.state.targets import MemoryTargets
 
@@ -53,17 +55,20 @@ def decide(head: RequestHead, client_ip: str, snapshot: Snapshot, state: State, 
     """
     match = snapshot.routes.match(head.method, head.host, head.path)
     rules = snapshot.unrouted_rules if isinstance(match, NotRouted) else match.rules
-    admission = None if rules is None else Admission(rules, head, client_ip, state.limiter, now)
-    if admission is not None and (refused := admission.refused_by_guards()) is not None:
-        return refused
+    guards: Sequence[Claim] = ()
+    if rules is not None and rules.guards:
+        guards = guard_claims(rules, head, client_ip)
+        if (refused := refused_by(guards, state.limiter, now)) is not None:
+            return refused
     principal: Principal | None = None
     if isinstance(match, NotRouted) or match.auth_required:
         who = state.authentication.authenticate(head.section, snapshot.keys, wall)
         if not isinstance(who, Principal):
-            return Judgement(who, None, None, *(NO_LIMIT if admission is None else admission.turn_away()))
+            return Judgement(who, None, None, *judge(guards, state.limiter, now))
         principal = who
-    if admission is not None:
-        grant, limited_by, shadowed = admission.admit(principal)
+    if rules is not None:
+        claims = all_claims(guards, rules, head, client_ip, principal)
+        grant, limited_by, shadowed = judge(claims, state.limiter, now)
     elif principal is not None:
         grant, limited_by, shadowed = state.limiter.take(principal.id, principal.limit, now), principal, ()
     else:

@@ -17,7 +17,8 @@ MOST_SUBJECTS = 100_000  # of one rule: about 30 MB
 MOST_KEYS = 1_000_000
 SWEPT_AT_A_TIME = 2_000  # buckets: about half a millisecond
 
-Claim = tuple[LimitRule | Principal, Subject]
+Limiting = LimitRule | Principal
+Claim = tuple[Limiting, Subject]
 """One bucket that a request needs a token from: whose limit it is, and who is counted."""
 
 
