@@ -1,5 +1,6 @@
 """Rate limit rules, asked by real requests: who is counted where, what is refused first, and what is left untouched."""
 
+import asyncio
 import json
 import random
 from collections.abc import Iterable
@@ -18,7 +19,8 @@ from microgateway.exchange import Exchange
 from microgateway.observability.recorder import Recorder
 from microgateway.observability.usage import Usage
 from microgateway.snapshot import Snapshot
-from tests.kit.configuration import IssuedKey, key, limit_rule, route, service
+from microgateway.testing import FakeClock, serve
+from tests.kit.configuration import IssuedKey, key, limit_rule, route, service, settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,3 +326,41 @@ class TestChanges:
         town.statuses(2)
         town.configure(limit_rule(burst=3, path="/open", methods=["GET"]))
         assert town.statuses(2) == [200, 429]
+
+    def test_another_limit_of_the_key_counts_from_its_next_request_on(self) -> None:
+        """Also where the request comes again byte for byte, of which much is remembered."""
+        ada = key("ada", burst=5, per_minute=60)
+        town = Town(limit_rule(burst=100), keys=[ada])
+        assert town.statuses(3, "/closed", with_key(ada)) == [200] * 3
+        edited = ada.entity.model_copy(update={"burst_size": 4})
+        town.bench.plane.snapshot = town.bench.plane.snapshot.with_key(edited)
+        assert town.statuses(2, "/closed", with_key(ada)) == [200, 429]
+
+    def test_a_header_that_changes_is_another_subject(self) -> None:
+        town = Town(limit_rule(count_by="header", header="x-tenant"))
+        answers = [town.ask("/open", f"X-Tenant: {tenant}").status for tenant in ("red", "red", "blue", "blue", "red")]
+        assert answers == [200, 429, 200, 429, 429]
+
+
+async def test_a_running_gateway_forgets_what_says_nothing_any_more() -> None:
+    """By its sweep the buckets that are full again, and the rest with their rule."""
+    clock = FakeClock()
+    rules = [limit_rule("quick", per_minute=6_000), limit_rule("slow", per_minute=1)]
+    services, routes = [service("http://127.0.0.1:1")], [route("/")]
+    async with serve(
+        services=services, routes=routes, rate_limits=rules, settings=settings(drain_timeout=0.1), clock=clock
+    ) as proxy:
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 502 ")
+        writer.close()
+        assert [len(proxy.limiter.room(rule.id).buckets) for rule in rules] == [1, 1]
+        clock.advance(1.0)
+        for _ in range(1_000):
+            if not proxy.limiter.room("quick").buckets:
+                break
+            await asyncio.sleep(0.01)
+        assert len(proxy.limiter.room("quick").buckets) == 0
+        assert len(proxy.limiter.room("slow").buckets) == 1
+        proxy.apply(Snapshot().with_table(services, routes, CircuitPolicy(), rules[:1]))
+        assert len(proxy.limiter.room("slow").buckets) == 0
