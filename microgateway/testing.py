@@ -1,7 +1,7 @@
 """What our own tests stand on, shipped for users' tests too: a clock that one sets, and a data plane on a free port."""
 
 import secrets
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from microgateway.data_plane.health_checks import HealthChecker
 from microgateway.data_plane.listener import Listener
 from microgateway.data_plane.pipeline import State
 from microgateway.entities import ApiKey, RateLimitRule, Route, Service
-from microgateway.observability.recorder import Recorder
+from microgateway.observability.recorder import Recorder, Sink
 from microgateway.observability.usage import Usage
 from microgateway.process.composition import authentication, circuit_defaults, proxy_options, verifier
 from microgateway.settings import Settings
@@ -77,15 +77,17 @@ async def serve(
     settings: Settings | None = None,
     clock: Clock | None = None,
     health_checks: bool = False,
+    sinks: Sequence[Sink] = (),
 ) -> AsyncIterator[RunningProxy]:
     """A real data plane on a free port of this event loop, with this configuration in force.
 
-    `health_checks`: services are asked how they are from time to time, too, by the machine's clock.
+    `health_checks`: services are asked how they are from time to time, too, by the machine's clock. `sinks` are told of
+    every exchange, in batches.
     """
     settings = settings or Settings()
     clock = clock or SystemClock()
     snapshot = Snapshot().with_keys(keys).with_table(services, routes, circuit_defaults(settings), rate_limits)
-    limiter, circuits, recorder = MemoryLimiter(), MemoryCircuits(wall=clock.wall), Recorder(Usage())
+    limiter, circuits, recorder = MemoryLimiter(), MemoryCircuits(wall=clock.wall), Recorder(Usage(), sinks)
     targets = MemoryTargets(wall=clock.wall)
     tokens = verifier(settings, settings.jwt_secret or secrets.token_urlsafe())
     listener = Listener(

@@ -4,15 +4,17 @@ Ten seconds of it, which the suite does not take: `python -m tests.data_plane.te
 """
 
 import asyncio
-import math
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import cast
 
 import uvloop
 
 from microgateway.entities import RateLimitRule
+from microgateway.exchange import Exchange
 from microgateway.testing import RunningProxy, serve
 from tests.kit.configuration import key, limit_rule, route, service, settings
 
@@ -23,16 +25,29 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 @dataclass(slots=True)
 class Hammering:
-    """What the clients saw. `began` and `ended` are when the first request was sent, and the last, in seconds."""
+    """What the clients saw, and when the gateway judged each of their requests, in seconds."""
 
-    began: float = field(default_factory=time.monotonic)
+    began: float = 0.0
     ended: float = 0.0
     admitted: int = 0
     refused: int = 0
+    judged: list[float] = field(default_factory=list)
+
+    def sink(self, exchanges: Sequence[Exchange]) -> None:
+        self.judged.extend(exchange.started for exchange in exchanges)
 
     def on_paper(self) -> int:
-        """What a bucket admits that was full in the beginning and is asked without pause."""
-        return math.floor(BURST + (self.ended - self.began) * PER_MINUTE / 60)
+        """What a bucket of fractions, full in the beginning, admits of requests that come at these moments."""
+        left, admitted, before = Fraction(BURST), 0, Fraction(min(self.judged))
+        for moment in map(Fraction, sorted(self.judged)):
+            left, before = min(Fraction(BURST), left + (moment - before) * PER_MINUTE / 60), moment
+            if left >= 1:
+                left, admitted = left - 1, admitted + 1
+        return admitted
+
+    def at_most(self) -> float:
+        """The promise, by the clients' clock: rate times time, and the burst."""
+        return BURST + (self.ended - self.began) * PER_MINUTE / 60
 
 
 class Upstream(asyncio.Protocol):
@@ -48,8 +63,7 @@ class Upstream(asyncio.Protocol):
 async def hammer(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes, seen: Hammering, seconds: float
 ) -> None:
-    while (now := time.monotonic()) - seen.began < seconds:
-        seen.ended = now
+    while time.monotonic() - seen.began < seconds:
         writer.write(request)
         head = await reader.readuntil(b"\r\n\r\n")
         length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
@@ -59,6 +73,7 @@ async def hammer(
         else:
             assert head.startswith(b"HTTP/1.1 429 "), head
             seen.refused += 1
+        seen.ended = time.monotonic()
     writer.close()
     await writer.wait_closed()
 
@@ -67,6 +82,7 @@ async def hammered(seconds: float, *, per_minute: int, burst: int, rules: tuple[
     upstream = await asyncio.get_running_loop().create_server(Upstream, "127.0.0.1", 0)
     issued = key(per_minute=per_minute, burst=burst)
     request = f"GET / HTTP/1.1\r\nHost: a\r\nX-API-Key: {issued.secret}\r\n\r\n".encode()
+    seen = Hammering()
     url = f"http://127.0.0.1:{upstream.sockets[0].getsockname()[1]}"
     async with serve(
         services=[service(url)],
@@ -74,9 +90,10 @@ async def hammered(seconds: float, *, per_minute: int, burst: int, rules: tuple[
         keys=[issued.entity],
         rate_limits=rules,
         settings=settings(),
+        sinks=[seen.sink],
     ) as proxy:
         clients = [await asyncio.open_connection("127.0.0.1", proxy.port) for _ in range(CONNECTIONS)]
-        seen = Hammering()
+        seen.began = time.monotonic()
         await asyncio.gather(*(hammer(*client, request, seen, seconds) for client in clients))
         assert_counted(proxy, seen, rules)
     upstream.close()
@@ -94,7 +111,9 @@ def assert_counted(proxy: RunningProxy, seen: Hammering, rules: tuple[RateLimitR
 
 def assert_as_on_paper(seen: Hammering) -> None:
     assert seen.refused > 1_000, "this was no hammering"
+    assert len(seen.judged) == seen.admitted + seen.refused
     assert abs(seen.admitted - seen.on_paper()) <= 1
+    assert seen.admitted <= seen.at_most()
 
 
 async def test_a_key_s_own_limit() -> None:
