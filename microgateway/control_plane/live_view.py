@@ -7,8 +7,7 @@ from typing import Protocol
 
 from microgateway.observability.monitoring import Monitoring
 from microgateway.observability.usage import Usage
-from microgateway.state.limits import MemoryLimiter
-from microgateway.state.memory import MemoryCircuits
+from microgateway.state.interfaces import Circuits, Limiter
 from microgateway.state.targets import MemoryTargets
 
 
@@ -25,8 +24,8 @@ class Live:
     """The counters, circuits, metrics, limits and targets of the running data plane."""
 
     usage: Usage
-    circuits: MemoryCircuits
+    circuits: Circuits
     monitoring: Monitoring
-    limiter: MemoryLimiter
+    limiter: Limiter
     targets: MemoryTargets
     checks: Checks

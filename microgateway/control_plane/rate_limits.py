@@ -35,7 +35,7 @@ class RateLimitAnswer(RateLimitRule):
             admitted=room.admitted,
             refused=room.refused,
             shadowed=room.shadowed,
-            subjects=len(room.buckets),
+            subjects=room.subjects,
             overflowed=room.overflowed,
         )
 

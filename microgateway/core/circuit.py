@@ -21,11 +21,11 @@ long as it hasn't, they need not be reported. What is unsatisfactory: with `cons
 other request never trips; that is what `rate` is for.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from math import inf
-from typing import Literal
+from typing import Literal, Protocol
 
 from microgateway.core.outcome_window import OutcomeWindow
 
@@ -67,11 +67,22 @@ class CircuitPolicy:
         return self.mode == "auto" and (self.trip == "rate" or self.slow_call_seconds > 0)
 
 
+class Breaker(Protocol):
+    """Who gives permits, and takes them back: a circuit of this process, or one that several share."""
+
+    @property
+    def hears_all(self) -> bool: ...
+    def answered(self, permit: "Permit", status: int, now: float, waited: float = 0.0) -> None: ...
+    def succeeded(self, permit: "Permit", now: float, *, slow: bool = False) -> None: ...
+    def failed(self, permit: "Permit", now: float, cause: str = "", *, slow: bool = False) -> None: ...
+    def abandoned(self, permit: "Permit") -> None: ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Permit:
     """Leave to send one request, from the state that the circuit has in this generation."""
 
-    circuit: "Circuit"
+    circuit: Breaker
     generation: int
     state: CircuitState
 
@@ -81,6 +92,20 @@ class Refusal:
     """The circuit does not trust the service. `retry_after`: seconds until it may ask again."""
 
     retry_after: float
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """All that a circuit knows, besides its policy. `probes` are under way; `window` is an `OutcomeWindow`'s."""
+
+    generation: int
+    state: CircuitState
+    reopens_at: float
+    failures: int
+    trips: int
+    successes: int
+    probes: int
+    window: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,12 +242,44 @@ class Circuit:
             self._reopens_at += policy.recovery_timeout - before.recovery_timeout
         elif self.state is CircuitState.HALF_OPEN and self._successes >= policy.half_open_max_calls:
             self._enter(CircuitState.CLOSED, now, f"{_counted(self._successes, 'probe')} succeeded")
-        self.hears_all = policy.needs_successes or self.failures > 0 or self.state is not CircuitState.CLOSED
+        self._listen()
+
+    def numbers(self) -> Numbers:
+        """For who keeps them elsewhere."""
+        return Numbers(
+            generation=self._permit.generation,
+            state=self.state,
+            reopens_at=self._reopens_at,
+            failures=self.failures,
+            trips=self.trips,
+            successes=self._successes,
+            probes=self._probes,
+            window=self.window.numbers,
+        )
+
+    def restore(self, numbers: Numbers) -> None:
+        """Knows this from now on. A permit stays good where the generation is the same."""
+        self.state = numbers.state
+        self._reopens_at = numbers.reopens_at
+        self.failures, self.trips = numbers.failures, numbers.trips
+        self._successes, self._probes = numbers.successes, numbers.probes
+        if numbers.generation != self._permit.generation:
+            self._permit = Permit(self, numbers.generation, numbers.state)
+        self.window.restore(numbers.window)
+        self._listen()
+
+    @property
+    def permit(self) -> Permit:
+        """That of the present generation, which no request has been given by this."""
+        return self._permit
 
     @property
     def generation(self) -> int:
         """Grows with every change of state."""
         return self._permit.generation
+
+    def _listen(self) -> None:
+        self.hears_all = self.policy.needs_successes or self.failures > 0 or self.state is not CircuitState.CLOSED
 
     def _judge_rates(self, now: float, because: str) -> None:
         policy, window = self.policy, self.window

@@ -4,6 +4,8 @@ The window slides by a tenth of its length at a time, so it holds between nine a
 makes nothing: a bucket is three numbers in lists that are there from the beginning.
 """
 
+from collections.abc import Sequence
+
 BUCKETS = 10
 
 
@@ -48,6 +50,19 @@ class OutcomeWindow:
             self.slow -= self._slow[place]
             self._calls[place] = self._failures[place] = self._slow[place] = 0
         self._newest = newest
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """All that it knows: the newest bucket's number, and of each bucket the calls, the failures, the slow ones."""
+        return (self._newest, *self._calls, *self._failures, *self._slow)
+
+    def restore(self, numbers: Sequence[int]) -> None:
+        """Knows this from now on, and nothing else."""
+        self._newest = numbers[0]
+        self._calls = list(numbers[1 : BUCKETS + 1])
+        self._failures = list(numbers[BUCKETS + 1 : 2 * BUCKETS + 1])
+        self._slow = list(numbers[2 * BUCKETS + 1 : 3 * BUCKETS + 1])
+        self.calls, self.failures, self.slow = sum(self._calls), sum(self._failures), sum(self._slow)
 
     @property
     def failure_rate(self) -> float:

@@ -15,9 +15,9 @@ from microgateway.data_plane.admission import NO_LIMIT, all_claims, guard_claims
 from microgateway.data_plane.authentication import Authentication
 from microgateway.exchange import Judgement, Problem
 from microgateway.snapshot import Principal, Snapshot, Upstream
-from microgateway.state.interfaces import Limiter
+from microgateway.state.interfaces import Circuits, Limiter
 from microgateway.state.limits import Claim
-from microgateway.state.memory import MemoryCircuits, MemoryRetryBudgets
+from microgateway.state.memory import MemoryRetryBudgets
 from microgateway.state.targets import MemoryTargets
 
 NO_ROUTE = Problem(404, "Not Found", "route_not_found", "router", "No route takes this path.")
@@ -37,7 +37,7 @@ class State:
     def __init__(
         self,
         limiter: Limiter,
-        circuits: MemoryCircuits,
+        circuits: Circuits,
         authentication: Authentication | None = None,
         targets: MemoryTargets | None = None,
     ) -> None:
@@ -82,7 +82,7 @@ def decide(head: RequestHead, client_ip: str, snapshot: Snapshot, state: State, 
     return Judgement(_trust(match.upstream, state.circuits, now), principal, match, grant, limited_by, shadowed)
 
 
-def _trust(upstream: Upstream, circuits: MemoryCircuits, now: float) -> Permit | Problem:
+def _trust(upstream: Upstream, circuits: Circuits, now: float) -> Permit | Problem:
     if not upstream.enabled:
         return SERVICE_DISABLED
     permit = circuits.of(upstream.id, upstream.circuit, now).try_acquire(now)

@@ -220,7 +220,7 @@ class Counting:
                 or exchange.stage is not stage
                 or exchange.method != method
             ):
-                self._add(cell, requests, microseconds, bytes_in, bytes_out)
+                self.add(cell, requests, microseconds, bytes_in, bytes_out)
                 requests = microseconds = bytes_in = bytes_out = 0
                 destination, status, code, method = to, exchange.status, exchange.code, exchange.method
                 stage = exchange.stage
@@ -253,7 +253,7 @@ class Counting:
             if exchange.failed_attempts is not None and exchange.attempts > 1:
                 for fault, *_ in exchange.failed_attempts[: exchange.attempts - 1]:
                     route.retries[fault] += 1
-        self._add(cell, requests, microseconds, bytes_in, bytes_out)
+        self.add(cell, requests, microseconds, bytes_in, bytes_out)
         self.limits_asked += asked
 
     def all_rules(self) -> Iterable[RuleCell]:
@@ -278,7 +278,7 @@ class Counting:
         for rule_id in [rule_id for rule_id, cell in self.rules.items() if is_gone(cell)]:
             del self.rules[rule_id]
 
-    def _add(self, cell: Cell, requests: int, microseconds: int, bytes_in: int, bytes_out: int) -> None:
+    def add(self, cell: Cell, requests: int, microseconds: int, bytes_in: int, bytes_out: int) -> None:
         if not cell.requests:
             self.dirty.append(cell)
         cell.requests += requests
@@ -292,17 +292,20 @@ class Counting:
         return known or self._new_cell(route, exchange)
 
     def _new_cell(self, route: RouteCells, exchange: Exchange) -> Cell:
+        return self.obtain_cell(route, exchange.method, exchange.status, exchange.code, exchange.stage)
+
+    def obtain_cell(self, route: RouteCells, method: bytes, status: int, code: str, stage: str) -> Cell:
         """Methods that are not usual, and cells past the bound, share one."""
-        method, status, code = exchange.method, exchange.status, exchange.code
         name = METHODS.get(method)
         if name is None:
             method, name = b"", OTHER_METHOD
-        if self.cells >= self._most_cells:
-            route, code = self.other, OTHER
-        key = (method, status, code, exchange.stage)
+        key = (method, status, code, stage)
         cell = route.cells.get(key)
+        if cell is None and self.cells >= self._most_cells:
+            route, key = self.other, (method, status, OTHER, stage)
+            cell = route.cells.get(key)
         if cell is None:
-            cell = route.cells[key] = Cell(route, name, status, code, exchange.stage)
+            cell = route.cells[key] = Cell(route, name, status, key[2], stage)
             self.cells += 1
         return cell
 
@@ -312,20 +315,21 @@ class Counting:
         if known is not None:
             return known[1]
         upstream = destination.upstream
-        name = (destination.id, upstream.id)
-        route = self.routes.get(name)
-        if route is None:
-            if len(self.routes) >= self._most_routes:
-                route = self.other
-            else:
-                route = self.routes[name] = RouteCells(
-                    route_id=destination.id, route=destination.path, service_id=upstream.id, service=upstream.name
-                )
-        else:
-            route.route, route.service = destination.path, upstream.name  # it may have been renamed
+        route = self.obtain_route(destination.id, destination.path, upstream.id, upstream.name)
         if len(self._by_destination) >= MOST_REMEMBERED:
             self._by_destination.clear()
         self._by_destination[id(destination)] = (destination, route)
+        return route
+
+    def obtain_route(self, route_id: str, path: str, service_id: str, service: str) -> RouteCells:
+        """That of this route, under the names that it has now."""
+        route = self.routes.get((route_id, service_id))
+        if route is None:
+            if len(self.routes) >= self._most_routes:
+                return self.other
+            route = RouteCells(route_id=route_id, route=path, service_id=service_id, service=service)
+            self.routes[route_id, service_id] = route
+        route.route, route.service = path, service  # it may have been renamed
         return route
 
     def _key(self, principal: Principal) -> KeyCell:
@@ -337,26 +341,29 @@ class Counting:
 
     def _rule(self, limit: Principal | LimitRule | None) -> RuleCell:
         """Whose limit it was: a rule's, or a key's own."""
-        if not isinstance(limit, LimitRule):
-            return self.own_limit
-        cell = self.rules.get(limit.id)
+        return self.obtain_rule(limit.id, limit.name) if isinstance(limit, LimitRule) else self.own_limit
+
+    def obtain_rule(self, rule_id: str, name: str) -> RuleCell:
+        cell = self.rules.get(rule_id)
         if cell is None:
             if len(self.rules) >= self._most_keys:
                 return self.other_rule
-            cell = self.rules[limit.id] = RuleCell(limit.id, limit.name)
-        cell.name = limit.name
+            cell = self.rules[rule_id] = RuleCell(rule_id, name)
+        cell.name = name
         return cell
 
     def _remember_key(self, principal: Principal) -> KeyCell:
-        cell = self.keys.get(principal.id)
-        if cell is None:
-            if len(self.keys) >= self._most_keys:
-                cell = self.other_key
-            else:
-                cell = self.keys[principal.id] = KeyCell(principal.id, principal.name)
-        else:
-            cell.name = principal.name
+        cell = self.obtain_key(principal.id, principal.name)
         if len(self._by_principal) >= MOST_REMEMBERED:
             self._by_principal.clear()
         self._by_principal[principal] = cell
+        return cell
+
+    def obtain_key(self, key_id: str, name: str) -> KeyCell:
+        cell = self.keys.get(key_id)
+        if cell is None:
+            if len(self.keys) >= self._most_keys:
+                return self.other_key
+            cell = self.keys[key_id] = KeyCell(key_id, name)
+        cell.name = name
         return cell

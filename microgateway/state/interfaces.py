@@ -1,9 +1,12 @@
 """What the data plane shares among requests, whoever keeps it: this process's memory, or that of several processes."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
+from microgateway.core.circuit import Breaker, CircuitPolicy, CircuitState, Permit, Refusal
+from microgateway.core.outcome_window import OutcomeWindow
 from microgateway.core.token_bucket import Grant, Limit
+from microgateway.exchange import Event
 from microgateway.state.limits import Claim
 
 
@@ -45,4 +48,45 @@ class Limiter(Protocol):
 
     def keep_only(self, spaces: Collection[str]) -> None:
         """Forgets the buckets of rules that are not among these."""
+        ...
+
+
+class CircuitView(Breaker, Protocol):
+    """One service's circuit, to look at and to ask; see `core/circuit.py`."""
+
+    @property
+    def state(self) -> CircuitState: ...
+    @property
+    def failures(self) -> int: ...
+    @property
+    def trips(self) -> int: ...
+    @property
+    def window(self) -> OutcomeWindow: ...
+    @property
+    def generation(self) -> int: ...
+    def try_acquire(self, now: float) -> Permit | Refusal: ...
+    def retry_after(self, now: float) -> float: ...
+
+
+class Circuits(Protocol):
+    """One circuit per service, kept across edits of the service, with its latest transitions."""
+
+    def of(self, service_id: str, policy: CircuitPolicy, now: float) -> CircuitView:
+        """The service's circuit, under this policy."""
+        ...
+
+    def state_of(self, service_id: str) -> CircuitState: ...
+
+    def history_of(self, service_id: str) -> Sequence[Event]:
+        """The circuit's latest transitions, the oldest first."""
+        ...
+
+    def snapshot(self) -> Mapping[str, CircuitView]:
+        """The circuits there are, to look at."""
+        ...
+
+    def reset(self, service_id: str, now: float) -> None: ...
+
+    def adopt(self, policies: Mapping[str, CircuitPolicy], now: float) -> None:
+        """Puts the policies of all services in force; services that are not named are forgotten."""
         ...
