@@ -75,6 +75,8 @@ class Settings(BaseSettings):
     circuit_half_open_max_calls: Annotated[int, Field(ge=1, le=10_000)] = Field(3, alias="CIRCUIT_HALF_OPEN_MAX_CALLS")
 
     metrics_series: Annotated[int, Field(ge=1, le=10_000)] = Field(100, alias="MICROGATEWAY_METRICS_SERIES")
+    metrics_token: str | None = Field(None, alias="MICROGATEWAY_METRICS_TOKEN", min_length=8, repr=False)
+    metrics_key_labels: bool = Field(False, alias="MICROGATEWAY_METRICS_KEY_LABELS")
 
     @property
     def trace_ratio(self) -> float | None:

@@ -15,6 +15,7 @@ from microgateway.control_plane import (
     logs,
     metrics,
     pages,
+    prometheus,
     rate_limits,
     routes,
     service_health,
@@ -44,6 +45,7 @@ def create_app(
     clock: Clock,
     admin_token: str,
     verifier: Verifier,
+    metrics_token: str | None = None,
     readiness: Callable[[], str | None],
     lifespan: Lifespan | None = None,
     largest_body: int = LARGEST_BODY,
@@ -66,6 +68,7 @@ def create_app(
     guarded = [Depends(bearer())]
     for resource in (services, routes, keys, rate_limits, circuit_breakers, service_health, metrics, logs):
         app.include_router(resource.router, dependencies=guarded, responses=documented(401, 422, 503))
+    app.include_router(prometheus.router, dependencies=guarded, responses=documented(401))
     app.include_router(auth.router)
     app.include_router(sign_in.router)
     app.include_router(health.router)
@@ -74,6 +77,6 @@ def create_app(
     install_problems(app)
     open_to_all = (auth.router.prefix, SIGN_IN)
     app.add_middleware(BodyLimit, largest=largest_body, open_to_all=open_to_all, largest_from_all=auth.LARGEST_BODY)
-    app.add_middleware(AdminAccess, sessions=sessions)
+    app.add_middleware(AdminAccess, sessions=sessions, metrics_token=metrics_token)
     app.add_middleware(SecurityHeaders)  # added last, so it is outermost
     return app

@@ -10,7 +10,7 @@ import functools
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 from microgateway.clock import Clock
 from microgateway.control_plane.merge_patch import merged
@@ -30,6 +30,7 @@ from microgateway.entities import (
     ServiceSpec,
 )
 from microgateway.errors import ConflictError, StartupError
+from microgateway.observability.happenings import Change, ChangeListener
 from microgateway.persistence.database import DatabaseUnavailableError
 from microgateway.persistence.entity_table import UnreadableRowError
 from microgateway.persistence.repository import Repository
@@ -46,16 +47,23 @@ def _in_turn(method: _Method[P, T]) -> _Method[P, T]:
 
     @functools.wraps(method)
     async def wrapper(self: "Configuration", /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self.run_in_turn(functools.partial(method, self, *args, **kwargs))
+        change = functools.partial(method, self, *args, **kwargs)
+        about = next((argument for argument in args if isinstance(argument, str)), "")
+        return await self.run_in_turn(change, method.__name__.strip("_"), about)
 
     return wrapper
+
+
+def _nobody(change: Change) -> None:
+    """Is not interested."""
 
 
 class Configuration:
     """What operators configure. Reading is the repository's; every change goes through here.
 
-    `publish` puts a snapshot in force, and returns when it is. Errors: `NotFoundError`, `ConflictError`,
-    `ConfigurationError`, `InvalidEntityError` (a patch) and `DatabaseUnavailableError`.
+    `publish` puts a snapshot in force, and returns when it is; `told` hears of every change. Errors:
+    `NotFoundError`, `ConflictError`, `ConfigurationError`, `InvalidEntityError` (a patch) and
+    `DatabaseUnavailableError`.
     """
 
     def __init__(
@@ -66,8 +74,10 @@ class Configuration:
         clock: Clock,
         default_limit: Limit,
         circuit_defaults: CircuitPolicy,
+        told: ChangeListener = _nobody,
     ) -> None:
         self.repository = repository
+        self._told = told
         self._publish = publish
         self._circuit_defaults = circuit_defaults
         self._mint = Mint(clock=clock, limit=default_limit)
@@ -289,19 +299,37 @@ class Configuration:
         self._table = table or self._table
         await self._publish(snapshot)
 
-    async def run_in_turn(self, change: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Runs one change when those before it are done; who stops waiting for it does not stop it."""
-        task = asyncio.ensure_future(self._run_alone(change))
+    async def run_in_turn(self, change: Callable[[], Coroutine[Any, Any, T]], name: str, about: str) -> T:
+        """Runs one change when those before it are done; who stops waiting for it does not stop it.
+
+        For those who are told, `name` is an action and a kind, such as `delete_service`, and `about` whose id it names.
+        """
+        task = asyncio.ensure_future(self._run_alone(change, name, about))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return await asyncio.shield(task)
 
-    async def _run_alone(self, change: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def _run_alone(self, change: Callable[[], Coroutine[Any, Any, T]], name: str, about: str) -> T:
         async with self._turn:
-            if self._is_in_doubt:
-                await self._load()
+            version = self._snapshot.version
             try:
-                return await change()
+                if self._is_in_doubt:
+                    await self._load()
+                result = await change()
             except DatabaseUnavailableError:
                 self._is_in_doubt = True  # a write that got no answer may have been done: the next change looks first
+                self._tell("failed", name, about)
                 raise
+            if self._snapshot.version != version:
+                self._tell("applied", name, about or _id_of(result))
+            return result
+
+    def _tell(self, outcome: Literal["applied", "failed"], name: str, about: str) -> None:
+        action, _, kind = name.partition("_")
+        self._told(Change(outcome, self._snapshot.version, action, kind or "configuration", about))
+
+
+def _id_of(created: object) -> str:
+    """The id of what a change has made, empty where it has made nothing."""
+    entity = created.key if isinstance(created, IssuedKey) else created
+    return str(getattr(entity, "id", ""))

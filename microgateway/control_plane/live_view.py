@@ -2,9 +2,11 @@
 circuit, and has targets asked how they are.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from microgateway.observability.exposition import Source
 from microgateway.observability.monitoring import Monitoring
 from microgateway.observability.usage import Usage
 from microgateway.state.interfaces import Circuits, Limiter
@@ -29,3 +31,4 @@ class Live:
     limiter: Limiter
     targets: MemoryTargets
     checks: Checks
+    sources: Sequence[Source] = ()  # of `/metrics`

@@ -16,8 +16,6 @@ from microgateway.data_plane.health_checks import HealthChecker
 from microgateway.data_plane.listener import Listener
 from microgateway.data_plane.pipeline import State
 from microgateway.exchange import EventListener
-from microgateway.observability.metrics import Bounds, Metrics
-from microgateway.observability.monitoring import Gauges, Monitoring, Ticker
 from microgateway.observability.recorder import Recorder
 from microgateway.observability.usage import Usage
 from microgateway.observability.usage_keeper import UsageKeeper
@@ -26,6 +24,7 @@ from microgateway.persistence.database import Database, locate_database
 from microgateway.persistence.repository import Repository
 from microgateway.persistence.usage_store import UsageStore
 from microgateway.process.composition import authentication, circuit_defaults, jwt_secret, proxy_options, verifier
+from microgateway.process.observatory import Observatory
 from microgateway.process.writing import Writing
 from microgateway.settings import Settings
 from microgateway.snapshot import Snapshot
@@ -59,24 +58,22 @@ class Gateway:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._clock = SystemClock()
-        self.event_listeners: list[EventListener] = []
+        self._observatory = Observatory(settings, self._clock)
+        self.event_listeners: list[EventListener] = [self._observatory.happenings.note_event]
         self._limiter, self._circuits = MemoryLimiter(), MemoryCircuits(listeners=self.event_listeners)
         self._targets = MemoryTargets(listeners=self.event_listeners)
-        self._metrics = Metrics(bounds=Bounds(series=settings.metrics_series), now=self._clock.wall())
         options = proxy_options(settings)
         prepare_data_folder(settings.data_dir)
         self._verifier = verifier(settings, jwt_secret(settings))
         database = locate_database(settings.database_url, settings.data_dir)
         self._database, self._writing = Database(database), Writing(settings, database)
-        self._recorder = Recorder(Usage(), [self._metrics.count, *self._writing.sinks])
+        self._recorder = Recorder(Usage(), [*self._observatory.sinks, *self._writing.sinks])
         self._listener = Listener(
             options=options,
             snapshot=Snapshot(),
             state=State(self._limiter, self._circuits, authentication(settings, self._verifier), self._targets),
             recorder=self._recorder,
         )
-        self._monitoring = self._monitor()
-        self._ticker = Ticker(self._monitoring)
         self._checker = HealthChecker(connector=self._listener.connector, targets=self._targets)
         self._issued: list[tuple[str, str]] = []
         self._usage_keeper = UsageKeeper(usage=self._recorder.usage, store=UsageStore(self._database))
@@ -86,6 +83,7 @@ class Gateway:
             clock=self._clock,
             default_limit=Limit(settings.default_rate_limit, settings.default_burst_size),
             circuit_defaults=circuit_defaults(settings),
+            told=self._observatory.happenings.note_change,
         )
 
     @property
@@ -111,11 +109,11 @@ class Gateway:
                 seeded = await self.configuration.seed(settings.seed)
                 self._issued = [(issued.key.name, issued.text) for issued in seeded.keys if issued.is_generated]
             self.admin_token = AdminToken(*load_or_create_admin_token(settings.admin_token, settings.data_dir))
+            self._observatory.open(listener=self._listener, recorder=self._recorder, circuits=self._circuits)
             self.app = self._control_plane()
             opened.pop_all()
         self._recorder.start()
         self._usage_keeper.start()
-        self._ticker.start()
         if settings.health_checks:
             self._checker.start()
         _spare_the_collector()
@@ -145,7 +143,7 @@ class Gateway:
         await self.drain()
         await self.configuration.settle()
         self._recorder.stop()
-        self._ticker.stop()
+        self._observatory.close()
         await self._usage_keeper.stop()
         await self._writing.close()
         await self._database.close()
@@ -162,30 +160,22 @@ class Gateway:
             live=Live(
                 usage=self._recorder.usage,
                 circuits=self._circuits,
-                monitoring=self._monitoring,
+                monitoring=self._observatory.monitoring,
                 limiter=self._limiter,
                 targets=self._targets,
                 checks=self._checker,
+                sources=self._observatory.sources,
             ),
             log=self._writing.book(self._recorder.flush),
             clock=self._clock,
             admin_token=self.admin_token.text,
+            metrics_token=self.settings.metrics_token,
             verifier=self._verifier,
             readiness=self.why_not_ready,
         )
 
-    def _monitor(self) -> Monitoring:
-        listener = self._listener
-        gauges = Gauges(
-            in_flight=lambda: listener.in_flight,
-            connections=lambda: listener.connections,
-            upstream_connections=lambda: listener.upstream_connections,
-        )
-        return Monitoring(metrics=self._metrics, gauges=gauges, flush=self._recorder.flush, wall=self._clock.wall)
-
     async def _publish(self, snapshot: Snapshot) -> None:
-        if self._listener.snapshot.upstreams.keys() - snapshot.upstreams.keys():
-            self._metrics.keep_services(snapshot.upstreams.keys(), self._clock.wall())
+        self._observatory.configuration_changes(self._listener.snapshot, snapshot)
         self._listener.apply(snapshot)
         self._checker.apply(snapshot.upstreams)
 

@@ -16,9 +16,11 @@ from microgateway.core.circuit import CircuitPolicy
 from microgateway.core.token_bucket import Limit
 from microgateway.data_plane.connector import Connector
 from microgateway.data_plane.health_checks import HealthChecker
+from microgateway.observability.happenings import Change
 from microgateway.observability.log_book import LogBook
 from microgateway.observability.metrics import Bounds, Metrics
 from microgateway.observability.monitoring import Gauges, Monitoring
+from microgateway.observability.prometheus import Traffic
 from microgateway.observability.usage import Usage
 from microgateway.persistence.database import Database, locate_database, locate_log
 from microgateway.persistence.migration import REQUEST_LOG
@@ -34,19 +36,21 @@ from microgateway.tokens.verifying import Verifier
 
 TOKEN = "an admin token of a test"
 SECRET = b"a secret of a test, long enough for HMAC"
+METRICS_TOKEN = "a token for figures"
 DEFAULT_LIMIT = Limit(per_minute=60, burst=10)
 DEFAULT_CIRCUIT = CircuitPolicy(failure_threshold=5, recovery_timeout=30.0, half_open_max_calls=3)
 
 
 @dataclass(slots=True)
 class Control:
-    """What runs, and what it has published so far. `not_ready` is the reason that /readyz gives."""
+    """What runs, and what it has published and told so far. `not_ready` is the reason that /readyz gives."""
 
     database: Database
     configuration: Configuration
     live: Live
     clock: FakeClock
     published: list[Snapshot]
+    changes: list[Change]
     log_database: Database
     not_ready: str | None = None
     app: FastAPI = field(init=False)
@@ -89,7 +93,10 @@ class Control:
 
 
 def make_configuration(
-    database: Database, publish: Callable[[Snapshot], Awaitable[None]], clock: FakeClock | None = None
+    database: Database,
+    publish: Callable[[Snapshot], Awaitable[None]],
+    clock: FakeClock | None = None,
+    changes: list[Change] | None = None,
 ) -> Configuration:
     return Configuration(
         repository=Repository(database),
@@ -97,6 +104,7 @@ def make_configuration(
         clock=clock or FakeClock(),
         default_limit=DEFAULT_LIMIT,
         circuit_defaults=DEFAULT_CIRCUIT,
+        told=([] if changes is None else changes).append,
     )
 
 
@@ -108,7 +116,9 @@ async def running_control(folder: Path) -> AsyncIterator[Control]:
     clock, targets = FakeClock(), MemoryTargets()
     connector = Connector(now=clock.now, dns_ttl=30.0, timeout=5.0)
     checker = HealthChecker(connector=connector, targets=targets, now=clock.now, wall=clock.wall)
-    live = Live(Usage(), MemoryCircuits(), quiet_monitoring(clock), MemoryLimiter(), targets, checker)
+    monitoring = quiet_monitoring(clock)
+    sources = [Traffic(monitoring, key_labels=False)]
+    live = Live(Usage(), MemoryCircuits(), monitoring, MemoryLimiter(), targets, checker, sources)
 
     async def publish(snapshot: Snapshot) -> None:
         published.append(snapshot)
@@ -116,9 +126,10 @@ async def running_control(folder: Path) -> AsyncIterator[Control]:
 
     database = Database(locate_database(None, folder))
     await database.open()
-    configuration = make_configuration(database, publish, clock)
+    changes: list[Change] = []
+    configuration = make_configuration(database, publish, clock, changes)
     log_database = Database(locate_log(locate_database(None, folder), folder), REQUEST_LOG)  # opened by who needs it
-    control = Control(database, configuration, live, clock, published, log_database)
+    control = Control(database, configuration, live, clock, published, changes, log_database)
     control.app = create_app(
         configuration=configuration,
         live=live,
@@ -126,6 +137,7 @@ async def running_control(folder: Path) -> AsyncIterator[Control]:
         clock=clock,
         admin_token=TOKEN,
         verifier=Verifier(signer=Signer(secret=SECRET, lifetime=3_600.0)),
+        metrics_token=METRICS_TOKEN,
         readiness=lambda: control.not_ready,
         largest_body=100_000,
     )

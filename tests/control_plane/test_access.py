@@ -9,7 +9,7 @@ from fastapi.routing import iter_route_contexts
 from microgateway.control_plane.access import FOR_KEY_HOLDERS, load_or_create_admin_token
 from microgateway.errors import StartupError
 from microgateway.persistence.secret_file import LoadedSecret
-from tests.control_plane.control import TOKEN, Control, client_for
+from tests.control_plane.control import METRICS_TOKEN, TOKEN, Control, client_for
 
 API_PATHS = ["/api/services", "/api/services/svc_1", "/api/unknown", "/api", "/api/"]
 
@@ -151,3 +151,24 @@ class TestAccess:
             }  # fmt: skip
             await control.app(scope, receive, send)
             assert statuses[0] == 401
+
+
+class TestMetricsToken:
+    async def test_it_opens_the_metrics_and_nothing_else(self, control: Control) -> None:
+        async with client_for(control.app, METRICS_TOKEN) as client:
+            answer = await client.get("/metrics")
+            assert answer.status_code == 200
+            assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+            assert "# TYPE microgateway_requests_total counter" in answer.text
+            for path in [*API_PATHS, "/api/metrics/dashboard"]:
+                assert (await client.get(path)).status_code == 401
+
+    async def test_the_admin_token_opens_them_too(self, control: Control) -> None:
+        assert (await control.client.get("/metrics")).status_code == 200
+
+    @pytest.mark.parametrize("token", [None, "", "another token", TOKEN + METRICS_TOKEN])
+    async def test_nobody_else_sees_them(self, control: Control, token: str | None) -> None:
+        async with client_for(control.app, token) as client:
+            answer = await client.get("/metrics")
+        assert answer.status_code == 401
+        assert answer.json()["code"] == "admin_token_required"

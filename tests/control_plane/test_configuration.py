@@ -11,6 +11,7 @@ import pytest
 from microgateway.control_plane.configuration import Configuration
 from microgateway.entities import ApiKeySpec, RouteSpec, ServiceSpec
 from microgateway.errors import ConflictError, StartupError
+from microgateway.observability.happenings import Change
 from microgateway.persistence.database import Database, DatabaseUnavailableError, locate_database
 from microgateway.snapshot import Snapshot
 from tests.control_plane.control import Control, make_configuration
@@ -251,3 +252,38 @@ def execute(folder: Path, statement: str) -> None:
     with sqlite3.connect(folder / "microgateway.db") as connection:
         connection.execute(statement)
     connection.close()
+
+
+async def test_every_change_is_told_and_nothing_else(control: Control) -> None:
+    service = await control.service()
+    route = await control.route(service["id"])
+    key = await control.key()
+    await control.patch(f"/api/services/{service['id']}", {"enabled": False})
+    await control.get("/api/services")
+    await control.post("/api/services", {"name": "users", "base_url": "http://127.0.0.1:9000"}, 409)
+    await control.delete(f"/api/routes/{route['id']}")
+    await control.delete(f"/api/keys/{key['id']}")
+    await control.delete(f"/api/keys/{key['id']}")  # it is revoked already
+    told = [(change.result, change.action, change.kind, change.id) for change in control.changes]
+    assert told == [
+        ("applied", "load", "configuration", ""),
+        ("applied", "create", "service", service["id"]),
+        ("applied", "create", "route", route["id"]),
+        ("applied", "create", "key", key["id"]),
+        ("applied", "revise", "service", service["id"]),
+        ("applied", "delete", "route", route["id"]),
+        ("applied", "revoke", "key", key["id"]),
+    ]
+    versions = [change.version for change in control.changes]
+    assert versions == sorted(set(versions))
+    assert versions[-1] == control.published[-1].version
+
+
+async def test_a_change_that_the_database_refuses_is_told_as_failed(folder: Path) -> None:
+    changes: list[Change] = []
+    async with opened(folder) as database:
+        configuration = make_configuration(database, ignore, changes=changes)
+        break_table(folder, "services")
+        with pytest.raises(DatabaseUnavailableError):
+            await configuration.create_service(USERS)
+    assert changes == [Change("failed", 0, "create", "service", "")]
