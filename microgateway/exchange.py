@@ -53,8 +53,23 @@ EventListener = Callable[[Event], None]
 """Is told of every event, on the data plane's loop. It must neither block nor raise."""
 
 
+class Postponed:
+    """A judgement that can't be given yet, since the keys of a token's issuer are being fetched.
+
+    `then` has something called once, when they are there or when that failed; `until` is monotonic seconds, and behind
+    it nobody should wait any more.
+    """
+
+    __slots__ = ("then", "until")
+
+    def __init__(self, until: float, then: Callable[[Callable[[], None]], None]) -> None:
+        self.until = until
+        self.then = then
+
+
 class Judgement:
-    """What the pipeline decided: `outcome` is the leave to forward to `destination`, or the problem to answer.
+    """What the pipeline decided: `outcome` is the leave to forward to `destination`, the problem to answer, or to ask
+    again later.
 
     `principal` is None where nobody was asked who they are (a public route, or a request refused before). `grant` is
     what the answer tells of limits, and `limited_by` whose limit that is: the key's own (the principal), or a rule's;
@@ -65,7 +80,7 @@ class Judgement:
 
     def __init__(
         self,
-        outcome: Permit | Problem,
+        outcome: Permit | Problem | Postponed,
         principal: Principal | None = None,
         destination: Destination | None = None,
         grant: Grant | None = None,

@@ -8,7 +8,8 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from microgateway.core import api_keys
 from microgateway.core.balancing import Method
@@ -28,6 +29,7 @@ from microgateway.entities import (
     Route,
     Service,
     TlsSpec,
+    TokenIssuer,
 )
 
 
@@ -105,26 +107,95 @@ def limit_with_field(per_minute: int, burst: int) -> tuple[Limit, bytes]:
     return limit, limit_lines(b'"default"', limit)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Issuer:
+    """Somebody else whose tokens are believed. `leeway` is seconds; `limits` are chosen by the value of a claim."""
+
+    id: str
+    name: str
+    issuer: str
+    audiences: frozenset[str]
+    jwks_url: str
+    ca_file: str | None
+    algorithms: tuple[str, ...]
+    leeway: float
+    limit: tuple[Limit, bytes]
+    limit_claim: str | None
+    limits: Mapping[str, tuple[Limit, bytes]]
+
+    @classmethod
+    def of_entity(cls, entity: TokenIssuer) -> "Issuer":
+        return cls(
+            id=entity.id,
+            name=entity.name,
+            issuer=entity.issuer,
+            audiences=frozenset(entity.audiences),
+            jwks_url=entity.jwks_url,
+            ca_file=entity.ca_file,
+            algorithms=tuple(entity.algorithms),
+            leeway=float(entity.leeway_seconds),
+            limit=limit_with_field(entity.requests_per_minute, entity.burst_size),
+            limit_claim=entity.limit_claim,
+            limits={
+                value: limit_with_field(limit.requests_per_minute, limit.burst_size)
+                for value, limit in entity.limits.items()
+            },
+        )
+
+    @property
+    def keys_asked_for(self) -> tuple[str, str | None, tuple[str, ...]]:
+        """What has to stay the same for keys that were fetched to stay good."""
+        return self.jwks_url, self.ca_file, self.algorithms
+
+    def principal(self, subject: str, claims: Mapping[str, Any], expires_at: float) -> Principal:
+        """Whose token this is: each subject has a bucket of its own, and all of them are counted together."""
+        limit, policy_field = self._limit_for(claims)
+        return Principal(
+            id=f"{self.id}:{subject}",
+            name=f"{self.name}: {subject}",
+            limit=limit,
+            policy_field=policy_field,
+            expires_at=expires_at,
+            counted_as=self.id,
+        )
+
+    def _limit_for(self, claims: Mapping[str, Any]) -> tuple[Limit, bytes]:
+        """By the claim's value; of a list of values, by the first that has a limit."""
+        if self.limit_claim is None:
+            return self.limit
+        told = claims.get(self.limit_claim)
+        for value in told if isinstance(told, list) else (told,):
+            if isinstance(value, str) and value in self.limits:
+                return self.limits[value]
+        return self.limit
+
+
 class KeyRing:
-    """Principals by the SHA-256 of their keys, and by their ids.
+    """Principals by the SHA-256 of their keys, and by their ids; and issuers of tokens by what they call themselves.
 
     A key that was rotated is found by its previous text too, as a principal that expires earlier.
     """
 
-    __slots__ = ("_by_digest", "_by_id")
+    __slots__ = ("_by_digest", "_by_id", "issuers")
 
-    def __init__(self, by_digest: Mapping[bytes, Principal], by_id: Mapping[str, Principal]) -> None:
+    def __init__(
+        self,
+        by_digest: Mapping[bytes, Principal],
+        by_id: Mapping[str, Principal],
+        issuers: Mapping[str, Issuer] = MappingProxyType({}),
+    ) -> None:
         self._by_digest = by_digest
         self._by_id = by_id
+        self.issuers = issuers
 
     @classmethod
-    def of_keys(cls, keys: Iterable[ApiKey]) -> "KeyRing":
+    def of_keys(cls, keys: Iterable[ApiKey], issuers: Mapping[str, Issuer] = MappingProxyType({})) -> "KeyRing":
         by_digest: dict[bytes, Principal] = {}
         by_id: dict[str, Principal] = {}
         for key in keys:
             by_id[key.id] = principal = Principal.of_key(key)
             by_digest.update(_entries(key, principal))
-        return cls(by_digest, by_id)
+        return cls(by_digest, by_id, issuers)
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -146,7 +217,11 @@ class KeyRing:
         for digest in () if before is None else before.digests:
             by_digest.pop(digest, None)
         by_digest.update(_entries(key, principal))
-        return KeyRing(by_digest, {**self._by_id, key.id: principal})
+        return KeyRing(by_digest, {**self._by_id, key.id: principal}, self.issuers)
+
+    def with_issuers(self, issuers: Iterable[Issuer]) -> "KeyRing":
+        """The same keys, and these issuers and no others."""
+        return KeyRing(self._by_digest, self._by_id, {issuer.issuer: issuer for issuer in issuers})
 
 
 def _entries(key: ApiKey, principal: Principal) -> Iterator[tuple[bytes, Principal]]:
@@ -303,7 +378,14 @@ class Snapshot:
         return self._next(keys=self.keys.with_key(key))
 
     def with_keys(self, keys: Iterable[ApiKey]) -> "Snapshot":
-        return self._next(keys=KeyRing.of_keys(keys))
+        return self._next(keys=KeyRing.of_keys(keys, self.keys.issuers))
+
+    def with_issuers(self, issuers: Iterable[TokenIssuer]) -> "Snapshot":
+        """This one with these token issuers; one that is off is left out, and one that has not changed stays."""
+        before = {issuer.id: issuer for issuer in self.keys.issuers.values()}
+        compiled = [Issuer.of_entity(entity) for entity in issuers if entity.enabled]
+        kept = [before[new.id] if new.id in before and _same(before[new.id], new) else new for new in compiled]
+        return self._next(keys=self.keys.with_issuers(kept))
 
     def with_table(
         self,
@@ -341,6 +423,10 @@ class Snapshot:
             upstreams=self.upstreams if upstreams is None else upstreams,
             routes=self.routes if routes is None else routes,
         )
+
+
+def _same(one: Issuer, other: Issuer) -> bool:
+    return all(getattr(one, name) == getattr(other, name) for name in Issuer.__slots__)
 
 
 def _targets(service: Service) -> tuple[Target, ...]:

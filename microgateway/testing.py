@@ -10,7 +10,7 @@ from microgateway.core.circuit import CircuitPolicy
 from microgateway.data_plane.health_checks import HealthChecker
 from microgateway.data_plane.listener import Listener
 from microgateway.data_plane.pipeline import State
-from microgateway.entities import ApiKey, RateLimitRule, Route, Service
+from microgateway.entities import ApiKey, RateLimitRule, Route, Service, TokenIssuer
 from microgateway.observability.recorder import Recorder, Sink
 from microgateway.observability.usage import Usage
 from microgateway.process.composition import authentication, circuit_defaults, proxy_options, verifier
@@ -73,6 +73,7 @@ async def serve(
     services: Iterable[Service] = (),
     routes: Iterable[Route] = (),
     keys: Iterable[ApiKey] = (),
+    issuers: Iterable[TokenIssuer] = (),
     rate_limits: Collection[RateLimitRule] = (),
     settings: Settings | None = None,
     clock: Clock | None = None,
@@ -86,10 +87,15 @@ async def serve(
     """
     settings = settings or Settings()
     clock = clock or SystemClock()
-    snapshot = Snapshot().with_keys(keys).with_table(services, routes, circuit_defaults(settings), rate_limits)
+    snapshot = (
+        Snapshot()
+        .with_keys(keys)
+        .with_issuers(issuers)
+        .with_table(services, routes, circuit_defaults(settings), rate_limits)
+    )
     limiter, circuits, recorder = MemoryLimiter(), MemoryCircuits(wall=clock.wall), Recorder(Usage(), sinks)
     targets = MemoryTargets(wall=clock.wall)
-    tokens = verifier(settings, settings.jwt_secret or secrets.token_urlsafe())
+    tokens = verifier(settings, settings.jwt_secret or secrets.token_urlsafe(), clock)
     listener = Listener(
         options=proxy_options(settings),
         snapshot=snapshot,

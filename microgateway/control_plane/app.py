@@ -21,6 +21,7 @@ from microgateway.control_plane import (
     service_health,
     services,
     sign_in,
+    token_issuers,
 )
 from microgateway.control_plane.access import SIGN_IN, AdminAccess, bearer
 from microgateway.control_plane.body_limit import LARGEST_BODY, BodyLimit
@@ -66,7 +67,18 @@ def create_app(
     sessions = Sessions(admin_token=admin_token, clock=clock)
     app.state.control_plane = ControlPlane(configuration, live, log, clock, clock.now(), readiness, verifier, sessions)
     guarded = [Depends(bearer())]
-    for resource in (services, routes, keys, rate_limits, circuit_breakers, service_health, metrics, logs):
+    resources = (
+        services,
+        routes,
+        keys,
+        rate_limits,
+        token_issuers,
+        circuit_breakers,
+        service_health,
+        metrics,
+        logs,
+    )
+    for resource in resources:
         app.include_router(resource.router, dependencies=guarded, responses=documented(401, 422, 503))
     app.include_router(prometheus.router, dependencies=guarded, responses=documented(401))
     app.include_router(auth.router)

@@ -1,5 +1,7 @@
 """/api/auth: a token for whoever holds an API key, and what a token is worth. No admin token is needed here."""
 
+import asyncio
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
@@ -7,8 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from microgateway.control_plane.dependencies import ControlPlane, Here
 from microgateway.control_plane.problems import KeyDisabledError, KeyExpiredError, KeyInvalidError, documented
+from microgateway.exchange import Postponed
 from microgateway.snapshot import Principal
-from microgateway.tokens.faults import Fault
+from microgateway.tokens.faults import KEY_UNKNOWN, Fault
+from microgateway.tokens.parsing import Claims
 
 LARGEST_BODY = 16_384  # bytes: strangers send these
 LONGEST_TOKEN = 12_000  # characters; longer than any that is believed, so that it can be said why
@@ -67,9 +71,25 @@ async def issue_token(here: Here, asked: TokenRequest, request: Request) -> Toke
 @router.post("/validate", responses=documented(422))
 async def validate_token(here: Here, asked: ValidationRequest) -> GoodToken | BadToken:
     """Judged as on the proxy port, at this moment: a token of a key that was revoked is not valid."""
-    keys, wall = here.configuration.snapshot.keys, here.clock.wall()
-    verdict = here.verifier.claims_of(asked.token.encode(errors="replace"), keys, wall)
+    verdict = _claims(here, asked.token)
+    if isinstance(verdict, Postponed):
+        await _end_of(verdict, here.clock.now())
+        verdict = _claims(here, asked.token)
+    if isinstance(verdict, Postponed):
+        return BadToken(reason=KEY_UNKNOWN.code)
     return BadToken(reason=verdict.code) if isinstance(verdict, Fault) else GoodToken(claims=verdict)
+
+
+def _claims(here: ControlPlane, token: str) -> Claims | Fault | Postponed:
+    return here.verifier.claims_of(token.encode(errors="replace"), here.configuration.snapshot.keys, here.clock.wall())
+
+
+async def _end_of(postponed: Postponed, now: float) -> None:
+    """Returns when the keys have been fetched, or not in time."""
+    ended = asyncio.Event()
+    postponed.then(ended.set)
+    with suppress(TimeoutError):
+        await asyncio.wait_for(ended.wait(), postponed.until - now)
 
 
 def _holder(here: ControlPlane, api_key: str) -> Principal:

@@ -28,6 +28,8 @@ from microgateway.entities import (
     RouteSpec,
     Service,
     ServiceSpec,
+    TokenIssuer,
+    TokenIssuerSpec,
 )
 from microgateway.errors import ConflictError, StartupError
 from microgateway.observability.happenings import Change, ChangeListener
@@ -83,6 +85,7 @@ class Configuration:
         self._mint = Mint(clock=clock, limit=default_limit)
         self._table = RoutingTable()
         self._snapshot = Snapshot()
+        self._issuers: Mapping[str, TokenIssuer] = {}
         self._turn = asyncio.Lock()
         self._running: set[asyncio.Task[Any]] = set()
         self._is_in_doubt = False
@@ -198,6 +201,24 @@ class Configuration:
         await self._adopt(snapshot, table)
 
     @_in_turn
+    async def create_token_issuer(self, spec: TokenIssuerSpec) -> TokenIssuer:
+        issuer = self._mint.token_issuer(spec)
+        await self.repository.token_issuers.add(issuer)
+        await self._adopt_issuers({**self._issuers, issuer.id: issuer})
+        return issuer
+
+    async def replace_token_issuer(self, issuer_id: str, spec: TokenIssuerSpec) -> TokenIssuer:
+        return await self._revise_token_issuer(issuer_id, lambda current: spec)
+
+    async def merge_token_issuer(self, issuer_id: str, patch: Mapping[str, Any]) -> TokenIssuer:
+        return await self._revise_token_issuer(issuer_id, lambda current: merged(TokenIssuerSpec, current, patch))
+
+    @_in_turn
+    async def delete_token_issuer(self, issuer_id: str) -> None:
+        await self.repository.token_issuers.delete(issuer_id)
+        await self._adopt_issuers({key: issuer for key, issuer in self._issuers.items() if key != issuer_id})
+
+    @_in_turn
     async def create_key(self, spec: ApiKeySpec) -> IssuedKey:
         self._table.check_services(spec.services)
         issued = self._mint.key(spec)
@@ -262,6 +283,17 @@ class Configuration:
         return rule
 
     @_in_turn
+    async def _revise_token_issuer(
+        self, issuer_id: str, revise: Callable[[TokenIssuer], TokenIssuerSpec]
+    ) -> TokenIssuer:
+        current = await self.repository.token_issuers.get(issuer_id)
+        kept = {"id": current.id, "created_at": current.created_at, "updated_at": self._mint.moment()}
+        issuer = TokenIssuer.model_validate(self._mint.with_limits(revise(current)) | kept)
+        await self.repository.token_issuers.replace(issuer_id, issuer)
+        await self._adopt_issuers({**self._issuers, issuer_id: issuer})
+        return issuer
+
+    @_in_turn
     async def _revise_key(self, key_id: str, revise: Callable[[ApiKey], ApiKeySpec]) -> ApiKey:
         current = await self._revisable_key(key_id)
         spec = revise(current)
@@ -287,8 +319,13 @@ class Configuration:
         limits = {rule.id: rule for rule in await repository.rate_limits.fold(list)}
         table = RoutingTable(services, routes, limits)
         snapshot = await self._compile(table, await repository.keys.fold(self._snapshot.with_keys))
+        self._issuers = {issuer.id: issuer for issuer in await repository.token_issuers.fold(list)}
         self._is_in_doubt = False
-        await self._adopt(snapshot, table)
+        await self._adopt(snapshot.with_issuers(self._issuers.values()), table)
+
+    async def _adopt_issuers(self, issuers: Mapping[str, TokenIssuer]) -> None:
+        self._issuers = issuers
+        await self._adopt(self._snapshot.with_issuers(issuers.values()))
 
     async def _compile(self, table: RoutingTable, base: Snapshot | None = None) -> Snapshot:
         """In a thread, since 10 000 routes take some hundred milliseconds, and this loop may carry traffic too."""

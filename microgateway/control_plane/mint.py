@@ -17,6 +17,8 @@ from microgateway.entities import (
     RouteSpec,
     Service,
     ServiceSpec,
+    TokenIssuer,
+    TokenIssuerSpec,
     utc,
 )
 
@@ -54,6 +56,10 @@ class Mint:
         now = self.moment()
         return RateLimitRule(**spec.model_dump(), id=_new_id("rl"), created_at=now, updated_at=now)
 
+    def token_issuer(self, spec: TokenIssuerSpec) -> TokenIssuer:
+        now = self.moment()
+        return TokenIssuer(**self.with_limits(spec), id=_new_id("iss"), created_at=now, updated_at=now)
+
     def key(self, spec: ApiKeySpec, text: str | None = None) -> IssuedKey:
         """A key with this text, which is well formed, or with one of its own."""
         given, text = text, text or api_keys.generate(secrets.randbelow)
@@ -77,7 +83,7 @@ class Mint:
         }
         return IssuedKey(key.model_copy(update=update), text)
 
-    def with_limits(self, spec: ApiKeySpec) -> dict[str, Any]:
+    def with_limits(self, spec: ApiKeySpec | TokenIssuerSpec) -> dict[str, Any]:
         """The fields of `spec`, with the default limits where it has none."""
         fields = spec.model_dump()
         defaults = {"requests_per_minute": self._limit.per_minute, "burst_size": self._limit.burst}

@@ -5,9 +5,11 @@ recognised by it, and by which key ring. So for most requests this costs one com
 Whatever else may be wrong is found out on the other way, which every request that is refused goes too.
 """
 
+from collections.abc import Iterable
+
 from microgateway.core.requests import FieldSection
-from microgateway.exchange import Problem
-from microgateway.snapshot import KeyRing, Principal
+from microgateway.exchange import Postponed, Problem
+from microgateway.snapshot import Issuer, KeyRing, Principal
 from microgateway.tokens.faults import FAULTS, REPEATED, Fault
 from microgateway.tokens.signing import BEARER
 from microgateway.tokens.verifying import Verifier
@@ -64,7 +66,7 @@ class Authentication:
         self._problems = KeyProblems(api_key_header)
         self._verifier = verifier
 
-    def authenticate(self, section: FieldSection, keys: KeyRing, wall: float) -> Principal | Problem:
+    def authenticate(self, section: FieldSection, keys: KeyRing, wall: float) -> Principal | Problem | Postponed:
         """Who sent these fields, at `wall` seconds since the epoch."""
         if section.recognised_by is keys:
             principal: Principal = section.recognised
@@ -72,7 +74,17 @@ class Authentication:
                 return principal
         return self._recognise(section, keys, wall)
 
-    def _recognise(self, section: FieldSection, keys: KeyRing, wall: float) -> Principal | Problem:
+    def adopt(self, issuers: Iterable[Issuer]) -> None:
+        """These issuers are believed from now on, and their keys fetched."""
+        if self._verifier is not None:
+            self._verifier.sources.adopt(issuers)
+
+    def sweep(self) -> None:
+        """Called at short intervals: fetches the keys of issuers that are no longer fresh."""
+        if self._verifier is not None:
+            self._verifier.sources.sweep()
+
+    def _recognise(self, section: FieldSection, keys: KeyRing, wall: float) -> Principal | Problem | Postponed:
         verdict = self._by_key(section, keys, wall) if section.api_key_lines else self._by_token(section, keys, wall)
         if isinstance(verdict, Principal):
             section.recognised, section.recognised_by = verdict, keys
@@ -90,7 +102,7 @@ class Authentication:
             return self._problems.expired
         return principal
 
-    def _by_token(self, section: FieldSection, keys: KeyRing, wall: float) -> Principal | Problem:
+    def _by_token(self, section: FieldSection, keys: KeyRing, wall: float) -> Principal | Problem | Postponed:
         tokens = [token for field in section.authorization or () if (token := bearer_token(field.value)) is not None]
         if not tokens or self._verifier is None:
             return self._problems.missing

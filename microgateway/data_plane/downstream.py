@@ -12,12 +12,13 @@ A connection is in one of six phases, which say what arriving bytes are:
 """
 
 import asyncio
+import functools
 import os
 import re
 import socket
 import struct
 from enum import Enum
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from microgateway.core.circuit import Permit
 from microgateway.core.fields import HeadError
@@ -31,7 +32,7 @@ from microgateway.data_plane.problems import BODY_TOO_LARGE, CLIENT_TIMEOUT, TOO
 from microgateway.data_plane.responses import CONTINUE, problem_answer
 from microgateway.data_plane.rewriting import identify
 from microgateway.data_plane.tunnel import Tunnel
-from microgateway.exchange import Exchange, Judgement, Problem
+from microgateway.exchange import CLIENT_CLOSED_REQUEST, Exchange, Judgement, Postponed, Problem
 
 if TYPE_CHECKING:
     from microgateway.data_plane.plane import Plane
@@ -58,6 +59,15 @@ class Phase(Enum):
 _HEAD, _BODY, _ANSWER, _TUNNEL, _LINGER, _CLOSED = Phase  # names of their own: an enum's members cost a look-up each
 
 
+class HeldRequest(NamedTuple):
+    """A request whose judgement has to wait, as `Downstream._begin` takes it."""
+
+    head: RequestHead
+    data: bytes
+    position: int
+    exchange: Exchange
+
+
 class Downstream(asyncio.Protocol):
     """The protocol on a client's socket. `deadline` is when the sweep ends the present phase, in monotonic seconds."""
 
@@ -69,6 +79,7 @@ class Downstream(asyncio.Protocol):
         "_eof_at",
         "_forwarding",
         "_heads",
+        "_held",
         "_in_loop",
         "_paused",
         "_pending",
@@ -104,6 +115,7 @@ class Downstream(asyncio.Protocol):
         self._body: BodyReader | None = None
         self._body_bytes = 0
         self._tunnel: Tunnel | None = None
+        self._held: HeldRequest | None = None
 
     # -- what the event loop calls -------------------------------------------------------------------------------------
 
@@ -127,6 +139,8 @@ class Downstream(asyncio.Protocol):
         self._pending = b""
         if self._forwarding is not None:
             self._forwarding.client_gone()
+        elif self._held is not None:
+            self._give_up_held(self._held)
 
     def eof_received(self) -> bool:
         """The client has stopped sending.
@@ -208,22 +222,26 @@ class Downstream(asyncio.Protocol):
         if self._requests:
             self.deadline = min(self.deadline, self._plane.now() + self._plane.options.client_header_timeout)
 
-    def _begin(self, head: RequestHead, data: bytes, position: int) -> None:
-        """Judges a request, and forwards or answers it. Its body, as far as it has come, begins at `position`."""
+    def _begin(self, head: RequestHead, data: bytes, position: int, exchange: Exchange | None = None) -> None:
+        """Judges a request, and forwards or answers it. Its body, as far as it has come, begins at `position`.
+
+        `exchange` is the record of a request that is judged for the second time.
+        """
         plane = self._plane
         now, wall = plane.now(), plane.wall()
-        self._requests += 1
-        if self._requests >= plane.options.client_max_requests:
-            head.keep_alive = False
         section, peer = head.section, self.peer
-        client_ip = peer.ip if section.forwarding is None else peer.client_of(section.forwarding)
-        exchange = Exchange(head.method, head.path, client_ip, now, wall)
-        exchange.request_id, exchange.traceparent = identify(section, plane.random)
-        if plane.tracer is not None:
-            plane.tracer.begin(exchange, section.traceparent)
-        if head.query:
-            exchange.query = head.query
-        exchange.judgement = judgement = decide(head, client_ip, plane.snapshot, plane.state, now, wall)
+        if exchange is None:
+            self._requests += 1
+            if self._requests >= plane.options.client_max_requests:
+                head.keep_alive = False
+            client_ip = peer.ip if section.forwarding is None else peer.client_of(section.forwarding)
+            exchange = Exchange(head.method, head.path, client_ip, now, wall)
+            exchange.request_id, exchange.traceparent = identify(section, plane.random)
+            if plane.tracer is not None:
+                plane.tracer.begin(exchange, section.traceparent)
+            if head.query:
+                exchange.query = head.query
+        exchange.judgement = judgement = decide(head, exchange.client_ip, plane.snapshot, plane.state, now, wall)
         outcome, destination = judgement.outcome, judgement.destination
         if isinstance(outcome, Permit) and destination is not None:
             forwarding = Forwarding(plane, self, head, judgement, destination, outcome, exchange)
@@ -238,6 +256,32 @@ class Downstream(asyncio.Protocol):
                 self._begin_body(forwarding, head, memoryview(data)[position:])
         elif isinstance(outcome, Problem):
             self._answer(outcome, head, exchange, judgement, data, position)
+        elif isinstance(outcome, Postponed):
+            self._hold(outcome, HeldRequest(head, data, position, exchange))
+
+    def _hold(self, postponed: Postponed, held: HeldRequest) -> None:
+        """The judgement has to wait, and what comes meanwhile is kept. The sweep sees that it does not take long."""
+        self._held = held
+        self._phase = _ANSWER
+        self.deadline = postponed.until
+        postponed.then(functools.partial(self._judge_again, held))
+
+    def _judge_again(self, held: HeldRequest) -> None:
+        """Once for each request that was held: what comes too late finds another one here, or none."""
+        if self._held is not held:
+            return
+        self._held = None
+        self._phase = _HEAD
+        data, self._pending = held.data + self._pending, b""
+        if self._paused:
+            self.resume_reading()
+        self._begin(held.head, data, held.position, held.exchange)
+
+    def _give_up_held(self, held: HeldRequest) -> None:
+        """The client left while its request was held."""
+        self._held = None
+        held.exchange.status, held.exchange.code = CLIENT_CLOSED_REQUEST, "client_closed_request"
+        self.exchange_ended(held.exchange, self._plane.now(), keep_alive=False, request_done=False)
 
     def _begin_body(self, forwarding: Forwarding, head: RequestHead, data: memoryview) -> None:
         limit = self._plane.options.max_body_bytes
@@ -432,7 +476,9 @@ class Downstream(asyncio.Protocol):
         self._transport.abort()
 
     def _overdue(self) -> None:
-        if self._phase is _HEAD and self._pending:
+        if self._held is not None:
+            self._judge_again(self._held)
+        elif self._phase is _HEAD and self._pending:
             self._refuse(CLIENT_TIMEOUT, self._pending)
         elif self._phase is _HEAD and self._plane.draining:
             self._close()  # the last answer may still be on its way

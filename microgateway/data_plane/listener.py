@@ -104,6 +104,7 @@ class Listener:
             raise StartupError(f"MICROGATEWAY_PROXY_PORT: can't listen on {host}:{port}: {reason}") from None
         self._sweeping = loop.call_later(SWEEP_INTERVAL, self._sweep)
         self._watching = loop.create_task(self._watch_files())
+        self._plane.state.authentication.adopt(self._plane.snapshot.keys.issuers.values())
 
     def renew_files(self) -> None:
         """Reads the files of certificates and keys anew, for connections to come; broken ones change nothing."""
@@ -116,6 +117,8 @@ class Listener:
         plane = self._plane
         if plane.snapshot.rule_ids - snapshot.rule_ids:
             plane.state.limiter.keep_only(snapshot.rule_ids)
+        if plane.snapshot.keys.issuers is not snapshot.keys.issuers:
+            plane.state.authentication.adopt(snapshot.keys.issuers.values())
         before, plane.snapshot = plane.snapshot.upstreams, snapshot
         if snapshot.upstreams is before:
             return  # a change of keys: nothing else hangs on it
@@ -169,6 +172,7 @@ class Listener:
             downstream.sweep(now)
         plane.pools.sweep(now)
         plane.state.limiter.sweep(now)
+        plane.state.authentication.sweep()
         if plane.draining and not plane.downstreams:
             self._drained.set()
 

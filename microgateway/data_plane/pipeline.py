@@ -13,7 +13,7 @@ from microgateway.core.requests import RequestHead
 from microgateway.core.routing import NotRouted
 from microgateway.data_plane.admission import NO_LIMIT, all_claims, guard_claims, judge, refused_by, too_many
 from microgateway.data_plane.authentication import Authentication
-from microgateway.exchange import Judgement, Problem
+from microgateway.exchange import Judgement, Postponed, Problem
 from microgateway.snapshot import Principal, Snapshot, Upstream
 from microgateway.state.interfaces import Circuits, Limiter
 from microgateway.state.limits import Claim
@@ -64,7 +64,7 @@ def decide(head: RequestHead, client_ip: str, snapshot: Snapshot, state: State, 
     if isinstance(match, NotRouted) or match.auth_required:
         who = state.authentication.authenticate(head.section, snapshot.keys, wall)
         if not isinstance(who, Principal):
-            return Judgement(who, None, None, *judge(guards, state.limiter, now))
+            return _not_recognised(who, guards, state.limiter, now)
         principal = who
     if rules is not None:
         claims = all_claims(guards, rules, head, client_ip, principal)
@@ -80,6 +80,13 @@ def decide(head: RequestHead, client_ip: str, snapshot: Snapshot, state: State, 
     if principal is not None and principal.services is not None and match.upstream.id not in principal.services:
         return Judgement(SERVICE_NOT_ALLOWED, principal, match, grant, limited_by, shadowed)
     return Judgement(_trust(match.upstream, state.circuits, now), principal, match, grant, limited_by, shadowed)
+
+
+def _not_recognised(who: Problem | Postponed, guards: Sequence[Claim], limiter: Limiter, now: float) -> Judgement:
+    """Guards count a stranger. Of a request that is going to be judged again, nothing is taken yet."""
+    if isinstance(who, Postponed):
+        return Judgement(who)
+    return Judgement(who, None, None, *judge(guards, limiter, now))
 
 
 def _trust(upstream: Upstream, circuits: Circuits, now: float) -> Permit | Problem:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from sqlalchemy.exc import IntegrityError
 
-from microgateway.entities import ApiKey, RateLimitRule, Route, Service
+from microgateway.entities import ApiKey, RateLimitRule, Route, Service, TokenIssuer
 from microgateway.errors import ConfigurationError, ConflictError
 from microgateway.persistence import tables
 from microgateway.persistence.database import Database, translated_errors
@@ -23,8 +23,12 @@ class Repository:
         )
         self.keys = EntityTable(database, tables.api_keys, ApiKey, kind="key", clash=_key_known)
 
+        self.token_issuers = EntityTable(
+            database, tables.token_issuers, TokenIssuer, kind="token issuer", clash=_issuer_known
+        )
+
     async def is_empty(self) -> bool:
-        tables = (self.services, self.routes, self.keys, self.rate_limits)
+        tables = (self.services, self.routes, self.keys, self.rate_limits, self.token_issuers)
         return not any([await table.count() for table in tables])
 
     async def add_everything(
@@ -61,6 +65,10 @@ def _no_such_service(route: Route) -> ConfigurationError:
 def _no_such_place(rule: RateLimitRule) -> ConfigurationError:
     field = "route_id" if rule.route_id is not None else "service_id"
     return ConfigurationError("The route or the service that this rule names is not there.", field=field)
+
+
+def _issuer_known(issuer: TokenIssuer) -> ConflictError:
+    return ConflictError(f"Another token issuer is called {issuer.issuer!r}.", field="issuer")
 
 
 def _key_known(key: ApiKey) -> ConflictError:

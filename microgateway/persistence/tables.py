@@ -149,6 +149,27 @@ rate_limit_rules = Table(
     Index(None, "service_id"),
 )
 
+token_issuers = Table(
+    "token_issuers",
+    metadata,
+    _number(),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("name", String(128), nullable=False),
+    Column("issuer", String(256), nullable=False, unique=True),
+    Column("audiences", JSON, nullable=False),
+    Column("jwks_url", Text, nullable=False),
+    Column("algorithms", JSON, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    Column("requests_per_minute", Integer, nullable=False),
+    Column("burst_size", Integer, nullable=False),
+    Column("limit_claim", String(128)),
+    Column("limits", JSON, nullable=False),
+    Column("leeway_seconds", Integer, nullable=False),
+    Column("ca_file", Text),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+
 # No foreign keys: what is written late of something that has just gone is no error
 key_usage = Table(
     "key_usage",

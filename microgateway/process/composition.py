@@ -1,5 +1,6 @@
 """From settings to the objects that obey them."""
 
+from microgateway.clock import Clock
 from microgateway.core.circuit import CircuitPolicy
 from microgateway.core.fields import is_token
 from microgateway.core.requests import RESERVED_FIELDS
@@ -8,6 +9,7 @@ from microgateway.data_plane.options import Options
 from microgateway.errors import StartupError
 from microgateway.persistence.secret_file import load_or_create_secret
 from microgateway.settings import DEV_SECRET, SHORTEST_JWT_SECRET, Settings
+from microgateway.tokens.key_sources import KeySources
 from microgateway.tokens.signing import Signer
 from microgateway.tokens.verifying import Verifier
 
@@ -35,10 +37,10 @@ def authentication(settings: Settings, verifier: Verifier) -> Authentication:
     return Authentication(api_key_header=settings.api_key_header, verifier=verifier)
 
 
-def verifier(settings: Settings, secret: str) -> Verifier:
+def verifier(settings: Settings, secret: str, clock: Clock) -> Verifier:
     """Who judges tokens, and signs ours with this secret."""
     signer = Signer(secret=secret.encode(), lifetime=settings.jwt_expiry_minutes * 60.0)
-    return Verifier(signer=signer)
+    return Verifier(signer=signer, sources=KeySources(now=clock.now))
 
 
 def jwt_secret(settings: Settings) -> str:

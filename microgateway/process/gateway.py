@@ -64,7 +64,7 @@ class Gateway:
         self._targets = MemoryTargets(listeners=self.event_listeners)
         options = proxy_options(settings)
         prepare_data_folder(settings.data_dir)
-        self._verifier = verifier(settings, jwt_secret(settings))
+        self._verifier = verifier(settings, jwt_secret(settings), self._clock)
         database = locate_database(settings.database_url, settings.data_dir)
         self._database, self._writing = Database(database), Writing(settings, database)
         self._recorder = Recorder(Usage(), [*self._observatory.sinks, *self._writing.sinks])

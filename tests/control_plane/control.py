@@ -31,6 +31,7 @@ from microgateway.state.limits import MemoryLimiter
 from microgateway.state.memory import MemoryCircuits
 from microgateway.state.targets import MemoryTargets
 from microgateway.testing import FakeClock
+from microgateway.tokens.key_sources import KeySources
 from microgateway.tokens.signing import Signer
 from microgateway.tokens.verifying import Verifier
 
@@ -136,7 +137,7 @@ async def running_control(folder: Path) -> AsyncIterator[Control]:
         log=LogBook(reader=RequestLog(control.log_database), feed=None, flush=lambda: None),
         clock=clock,
         admin_token=TOKEN,
-        verifier=Verifier(signer=Signer(secret=SECRET, lifetime=3_600.0)),
+        verifier=Verifier(signer=Signer(secret=SECRET, lifetime=3_600.0), sources=KeySources(now=clock.now)),
         metrics_token=METRICS_TOKEN,
         readiness=lambda: control.not_ready,
         largest_body=100_000,

@@ -108,6 +108,8 @@ async def test_the_description_covers_the_api(control: Control) -> None:
         "/api/metrics/rate-limits": ["get"],
         "/api/metrics/services": ["get"],
         "/api/metrics/volume": ["get"],
+        "/api/token-issuers": ["get", "post"],
+        "/api/token-issuers/{issuer_id}": ["delete", "get", "patch", "put"],
         "/api/auth/token": ["post"],
         "/api/auth/validate": ["post"],
         "/api/session": ["delete", "get", "post"],

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from microgateway.control_plane.keys import KeyAnswer
 from microgateway.control_plane.rate_limits import RateLimitAnswer
 from microgateway.control_plane.services import ServiceAnswer
+from microgateway.control_plane.token_issuers import TokenIssuerAnswer
 from microgateway.core import fields
 from microgateway.entities import (
     ApiKeySpec,
@@ -19,6 +20,7 @@ from microgateway.entities import (
     Route,
     RouteSpec,
     ServiceSpec,
+    TokenIssuerSpec,
 )
 from microgateway.tokens.faults import FAULTS
 from tests.control_plane.control import Control
@@ -78,6 +80,7 @@ def test_every_code_of_the_proxy_port_is_told() -> None:
         ("Route", RouteSpec, Route),
         ("Key", ApiKeySpec, KeyAnswer),
         ("Rate limit rule", RateLimitRuleSpec, RateLimitAnswer),
+        ("Token issuer", TokenIssuerSpec, TokenIssuerAnswer),
     ],
 )
 def test_every_field_is_told(heading: str, spec: type[BaseModel], kept: type[BaseModel]) -> None:

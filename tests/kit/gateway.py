@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import uvloop
 
 from microgateway.clock import Clock
-from microgateway.entities import ApiKey, Route, Service
+from microgateway.entities import ApiKey, Route, Service, TokenIssuer
 from microgateway.settings import Settings
 from microgateway.snapshot import Snapshot
 from tests.kit.client import PATIENCE, Client
@@ -77,6 +77,7 @@ def running_gateway(
     services: Sequence[Service],
     routes: Sequence[Route],
     keys: Sequence[ApiKey] = (),
+    issuers: Sequence[TokenIssuer] = (),
     settings: Settings | None = None,
     clock: Clock | None = None,
     health_checks: bool = False,
@@ -87,6 +88,7 @@ def running_gateway(
         "services": services,
         "routes": routes,
         "keys": keys,
+        "issuers": issuers,
         "settings": settings or usual_settings(),
         "clock": clock,
         "health_checks": health_checks,

@@ -22,6 +22,7 @@ from microgateway.tokens.faults import (
     TOO_LARGE,
     Fault,
 )
+from microgateway.tokens.key_sources import KeySources
 from microgateway.tokens.parsing import ParsedToken
 from microgateway.tokens.signing import LEEWAY, Signer, is_issued_here
 from microgateway.tokens.verifying import Verifier
@@ -45,7 +46,7 @@ def signer() -> Signer:
 
 
 def verifier(**options: int) -> Verifier:
-    return Verifier(signer=signer(), **options)
+    return Verifier(signer=signer(), sources=KeySources(now=lambda: 0.0), **options)
 
 
 def claims(**changes: Any) -> dict[str, Any]:
