@@ -24,18 +24,31 @@ from pydantic import (
 from microgateway.core.balancing import Method
 from microgateway.core.base_urls import BaseUrl, BaseUrlError
 from microgateway.core.fields import is_token
+from microgateway.core.path_templates import PathTemplate
 from microgateway.core.paths import PathError, normalise
 from microgateway.core.requests import WITHHELD_FIELDS
 from microgateway.core.routing import PathPattern, PatternError
 from microgateway.core.statuses import StatusesError, parse_statuses
+from microgateway.route_parts import (
+    CONTROL_CHARACTER,
+    METHOD,
+    MOST_CONDITIONS,
+    CorsSpec,
+    HeaderCondition,
+    NetworkList,
+    QueryCondition,
+    RequestEdits,
+    ResponseEdits,
+    check_names_differ,
+    cors_conflict,
+)
 
-METHOD = re.compile(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}$")  # RFC 9110, 5.6.2: a token
 FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")  # RFC 9110, 5.1: a token
 HOST = re.compile(r"^(\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*$|^\[[0-9a-f:.]+\]$")
 SERVER_NAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
-CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}")  # RFC 6749, 3.3
 LARGEST_RATE = 1_000_000_000
+LARGEST_BODY = 2**50  # bytes
 LONGEST_PATH = 2_048  # characters of the normal form too: what was kept once must be readable again
 
 
@@ -124,6 +137,7 @@ def _refuse_long(normal: str) -> str:
     return normal
 
 
+ConditionList = list[HeaderCondition] | list[QueryCondition]
 Name = Annotated[str, Field(min_length=1, max_length=128)]
 Text = Annotated[str, Field(max_length=256)]
 Url = Annotated[str, Field(max_length=LONGEST_PATH), AfterValidator(_check_base_url)]
@@ -357,6 +371,22 @@ class RouteSpec(_Spec):
     enabled: bool = True
     auth: Literal["required", "none"] = "required"
     forward_credentials: bool = Field(False, description="Let the client's API key or token through to the service.")
+    headers: Annotated[list[HeaderCondition], Field(max_length=MOST_CONDITIONS)] = []
+    query: Annotated[list[QueryCondition], Field(max_length=MOST_CONDITIONS)] = []
+    rewrite: Annotated[str, Field(min_length=1, max_length=LONGEST_PATH)] | None = Field(
+        None,
+        description="The path to ask the service for, with the route's `{param}`s, and `{rest}` for what lies below a "
+        "prefix. In place of `strip_prefix`.",
+        examples=["/v2/{id}/{rest}"],
+    )
+    request_headers: RequestEdits = RequestEdits()
+    response_headers: ResponseEdits = ResponseEdits()
+    cors: CorsSpec | None = None
+    max_body_bytes: Annotated[int, Field(ge=0, le=LARGEST_BODY)] | None = Field(
+        None, description="The largest request body; 0: any. Left out: the gateway's setting."
+    )
+    allow_addresses: NetworkList = Field([], description="Only clients of these networks; empty: all.")
+    deny_addresses: NetworkList = Field([], description="No client of these networks, whatever is allowed.")
 
     @field_validator("path", mode="after")
     @classmethod
@@ -376,6 +406,33 @@ class RouteSpec(_Spec):
             if not HOST.fullmatch(host):
                 raise ValueError(f"{host!r} is not a host name, an address or '*.' and a host name (without a port)")
         return list(dict.fromkeys(lowered))
+
+    @field_validator("headers", "query", mode="after")
+    @classmethod
+    def check_conditions(cls, conditions: ConditionList) -> ConditionList:
+        check_names_differ(conditions)
+        return conditions
+
+    @field_validator("rewrite", mode="after")
+    @classmethod
+    def check_rewrite(cls, rewrite: str | None, info: ValidationInfo) -> str | None:
+        if rewrite is None or "path" not in info.data:
+            return rewrite
+        if info.data.get("strip_prefix"):
+            raise ValueError("rewrite and strip_prefix exclude each other: a rewritten path takes {rest}")
+        try:
+            PathTemplate.parse(rewrite, PathPattern.parse(info.data["path"], info.data.get("match")))
+        except PatternError as error:
+            raise ValueError(str(error)) from None
+        return rewrite
+
+    @field_validator("cors", mode="after")
+    @classmethod
+    def check_cors(cls, cors: CorsSpec | None, info: ValidationInfo) -> CorsSpec | None:
+        edits = info.data.get("response_headers")
+        if cors is not None and edits is not None and (name := cors_conflict(edits)):
+            raise ValueError(f"response_headers edits {name!r}, which cors says already")
+        return cors
 
     @model_validator(mode="after")
     def compile_path(self) -> Self:

@@ -12,6 +12,7 @@ from microgateway.core.limit_rules import LimitRule
 from microgateway.core.token_bucket import Grant
 from microgateway.snapshot import Destination, Principal
 
+NO_CONTENT = 204
 CLIENT_CLOSED_REQUEST = 499  # nginx's number for a client that left before its answer; never sent, only recorded
 
 
@@ -19,7 +20,8 @@ CLIENT_CLOSED_REQUEST = 499  # nginx's number for a client that left before its 
 class Problem:
     """An answer of the gateway's own: RFC 9457's members, the `stage` that decided, and header lines that go with it.
 
-    `code` is stable and documented. `fields` are complete lines, each with its line end.
+    `code` is stable and documented. `fields` are complete lines, each with its line end. One answer is no problem: that
+    to a browser's preflight, with status 204, no code and no body.
     """
 
     status: int
@@ -65,6 +67,11 @@ class Postponed:
     def __init__(self, until: float, then: Callable[[Callable[[], None]], None]) -> None:
         self.until = until
         self.then = then
+
+
+def preflight_answer(fields: bytes) -> Problem:
+    """The answer to a browser that asks what it may do, with these lines."""
+    return Problem(NO_CONTENT, "No Content", "", "router", "", fields)
 
 
 class Judgement:

@@ -5,16 +5,19 @@ does not compile 10 000 routes again. A request holds the snapshot that it began
 """
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from microgateway.core import api_keys
+from microgateway.core.addresses import EVERYBODY
 from microgateway.core.balancing import Method
 from microgateway.core.base_urls import BaseUrl
 from microgateway.core.circuit import CircuitPolicy
+from microgateway.core.conditions import Conditions
+from microgateway.core.cors import Cors, preflight_conditions
 from microgateway.core.health import CheckPolicy, EjectionPolicy
 from microgateway.core.limit_rules import Condition, CountBy, LimitRule, limit_lines
 from microgateway.core.routing import PathPattern, Router, Rule
@@ -30,6 +33,16 @@ from microgateway.entities import (
     Service,
     TlsSpec,
     TokenIssuer,
+)
+from microgateway.route_parts import compiled_conditions
+from microgateway.route_policy import (
+    Alteration,
+    AnswerAlteration,
+    Gate,
+    alteration_of,
+    answer_alteration_of,
+    cors_of,
+    gate_of,
 )
 
 
@@ -347,17 +360,21 @@ class Rules(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """A route as the data plane needs it. `strips`: how many leading segments of the path are taken off."""
+    """A route as the data plane needs it. What most routes don't have is None. `max_body` is bytes, 0 for any."""
 
     id: str
     path: str
     upstream: Upstream
     auth_required: bool
-    strips: int
     timeout: float | None
     retries: int
     forward_credentials: bool
     rules: Rules | None = None
+    alteration: Alteration | None = None
+    answer_alteration: AnswerAlteration | None = None
+    gate: Gate | None = None
+    cors: Cors | None = None
+    max_body: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,6 +389,7 @@ class Snapshot:
     """The rate limit rules for requests that no route takes."""
     rule_ids: frozenset[str] = frozenset()
     """Of all rate limit rules, those that are off too: their buckets are kept."""
+    has_cors: bool = False
 
     def with_key(self, key: ApiKey) -> "Snapshot":
         """This one with a key created, changed or revoked."""
@@ -401,13 +419,19 @@ class Snapshot:
         upstreams = {service.id: Upstream.of_service(service, defaults) for service in services}
         limits = [(rule, _limit_rule(rule)) for rule in limit_rules if rule.enabled]
         rules = [
-            _rule(route, upstreams[route.service_id], age, limits)
+            rule
             for age, route in enumerate(routes)
             if route.enabled and route.service_id in upstreams
+            for rule in _routing_rules(route, upstreams[route.service_id], age, limits)
         ]
         anywhere = Rules.of(own for rule, own in limits if rule.route_id is None and rule.service_id is None)
         table = self._next(upstreams=upstreams, routes=Router(rules))
-        return replace(table, unrouted_rules=anywhere, rule_ids=frozenset(rule.id for rule in limit_rules))
+        return replace(
+            table,
+            unrouted_rules=anywhere,
+            rule_ids=frozenset(rule.id for rule in limit_rules),
+            has_cors=any(rule.target.cors is not None for rule in rules),
+        )
 
     def _next(
         self,
@@ -501,26 +525,57 @@ def _rules_for(
             yield compiled
 
 
-def _rule(
+def _routing_rules(
     route: Route, upstream: Upstream, age: int, limits: Iterable[tuple[RateLimitRule, LimitRule]]
-) -> Rule[Destination]:
+) -> list[Rule[Destination]]:
+    """The route's rule, and before it that for browsers which ask whether they may use it."""
     pattern = PathPattern.parse(route.path, route.match)
-    destination = Destination(
-        id=route.id,
-        path=route.path,
-        upstream=upstream,
-        auth_required=route.auth == "required",
-        strips=len(pattern.segments) if route.strip_prefix else 0,
-        timeout=route.timeout_seconds,
-        retries=route.retries,
-        forward_credentials=route.forward_credentials,
-        rules=Rules.of(_rules_for(route, pattern, limits)) if limits else None,
-    )
-    return Rule(
+    destination = _destination(route, upstream, pattern, limits)
+    rule = Rule(
         pattern=pattern,
         target=destination,
         hosts=tuple(host.encode() for host in route.hosts),
         methods=tuple(method.encode() for method in route.methods),
         priority=route.priority,
         age=age,
+        conditions=compiled_conditions(route.headers, route.query),
     )
+    return [rule] if destination.cors is None else [_preflight_rule(rule, destination.cors, route.methods), rule]
+
+
+def _destination(
+    route: Route, upstream: Upstream, pattern: PathPattern, limits: Iterable[tuple[RateLimitRule, LimitRule]]
+) -> Destination:
+    cors = cors_of(route)
+    return Destination(
+        id=route.id,
+        path=route.path,
+        upstream=upstream,
+        auth_required=route.auth == "required",
+        timeout=route.timeout_seconds,
+        retries=route.retries,
+        forward_credentials=route.forward_credentials,
+        rules=Rules.of(_rules_for(route, pattern, limits)) if limits else None,
+        alteration=alteration_of(route, pattern),
+        answer_alteration=answer_alteration_of(route, cors),
+        gate=gate_of(route),
+        cors=cors,
+        max_body=route.max_body_bytes,
+    )
+
+
+def _preflight_rule(rule: Rule[Destination], cors: Cors, methods: Sequence[str]) -> Rule[Destination]:
+    """A preflight carries none of the fields that the request to come will carry, so conditions on them don't count.
+
+    It carries no credential either: of the limits, those before authentication are left.
+    """
+    asked = rule.target
+    answer = replace(
+        asked,
+        auth_required=False,
+        gate=Gate(EVERYBODY if asked.gate is None else asked.gate.addresses, cors),
+        cors=None,
+        rules=None if asked.rules is None else Rules.of(asked.rules.guards),
+    )
+    conditions = Conditions(preflight_conditions(methods), rule.conditions.query)
+    return replace(rule, target=answer, methods=(b"OPTIONS",), conditions=conditions)

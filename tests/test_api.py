@@ -195,6 +195,15 @@ class TestRoutes:
             "enabled": True,
             "auth": "required",
             "forward_credentials": False,
+            "headers": [],
+            "query": [],
+            "rewrite": None,
+            "request_headers": {"set": {}, "add": {}, "remove": []},
+            "response_headers": {"set": {}, "add": {}, "remove": []},
+            "cors": None,
+            "max_body_bytes": None,
+            "allow_addresses": [],
+            "deny_addresses": [],
         }
         assert await control.get(f"/api/routes/{created['id']}") == created
 

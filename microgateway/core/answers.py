@@ -8,6 +8,7 @@ import re
 
 from microgateway.core.fields import (
     LONGEST_REMEMBERED,
+    Action,
     Field,
     FieldTable,
     HeadError,
@@ -197,11 +198,19 @@ _DROPPED = (
 
 
 def _answer_fields() -> FieldTable:
-    actions = {
+    return FieldTable(_actions(), dict.fromkeys((b"set-cookie", b"etag", b"x-request-id", b"traceparent"), Memory.NONE))
+
+
+def _actions() -> dict[bytes, Action]:
+    """The meaning of the names that have one."""
+    actions: dict[bytes, Action] = {
         b"content-length": _content_length,
         b"transfer-encoding": _transfer_encoding,
         b"connection": _connection,
         b"upgrade": _upgrade,
     }
     actions.update(dict.fromkeys(_DROPPED, _dropped))
-    return FieldTable(actions, dict.fromkeys((b"set-cookie", b"etag", b"x-request-id", b"traceparent"), Memory.NONE))
+    return actions
+
+
+WITHHELD_ANSWER_FIELDS = frozenset(_actions())  # fields that are the gateway's own to say, or end here

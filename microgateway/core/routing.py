@@ -1,4 +1,4 @@
-"""Which route takes a request: by method, host and normalised path.
+"""Which route takes a request: by method, host and normalised path, and by conditions on header fields and query.
 
 The routes form a tree of path segments, so a look-up costs what the path is long, not what the table is long. Among all
 routes that match, one total order decides, fixed when the table is built:
@@ -6,8 +6,12 @@ routes that match, one total order decides, fixed when the table is built:
 1. the higher `priority`;
 2. the more definite host: a name, then `*.name`, then any;
 3. the more definite path, segment by segment: a literal, then `{param}`, then the end of a prefix; exact before prefix;
-4. a route that lists its methods before one that takes any;
-5. the older route.
+4. the one with more conditions;
+5. a route that lists its methods before one that takes any;
+6. the older route.
+
+Conditions are asked of those routes only that have some and match otherwise. A request for which none of a path's
+conditions hold is answered as if those routes were not there: 404, or 405 with the methods of the others.
 """
 
 import re
@@ -15,6 +19,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeVar
 
+from microgateway.core.conditions import NO_CONDITIONS, NOTHING, Asked, Conditions
 from microgateway.core.paths import PathError, normalise
 from microgateway.errors import MicroGatewayError
 
@@ -96,8 +101,9 @@ class Rule(Generic[T]):
     methods: tuple[bytes, ...] = ()
     priority: int = 0
     age: int = 0
+    conditions: Conditions = NO_CONDITIONS
 
-    def rank(self) -> tuple[int, int, tuple[int, ...], bool, int]:
+    def rank(self) -> tuple[int, int, tuple[int, ...], int, bool, int]:
         """The total order of the module's head, as a sort key.
 
         A rule with several hosts ranks by its least definite.
@@ -106,7 +112,7 @@ class Rule(Generic[T]):
             host = 2
         else:
             host = 1 if any(name.startswith(b"*.") for name in self.hosts) else 0
-        return (-self.priority, host, self.pattern.definiteness(), not self.methods, self.age)
+        return (-self.priority, host, self.pattern.definiteness(), -len(self.conditions), not self.methods, self.age)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,17 +128,23 @@ UNKNOWN_PATH = NotRouted(())
 class _Candidate(Generic[T]):
     """A rule's conditions, in the shape in which they are asked."""
 
-    __slots__ = ("hosts", "methods", "order", "target", "wildcards")
+    __slots__ = ("conditions", "hosts", "methods", "order", "rule", "takes_any", "target", "wildcards")
 
     def __init__(self, rule: Rule[T], order: int) -> None:
         self.order = order
+        self.rule = rule
         self.target = rule.target
+        self.takes_any = not rule.hosts and not rule.conditions  # of this path and these methods: no more to ask
+        self.conditions = rule.conditions or None
         self.methods = frozenset(rule.methods) or None
         self.hosts = frozenset(name for name in rule.hosts if not name.startswith(b"*.")) if rule.hosts else None
         self.wildcards = tuple(name[1:] for name in rule.hosts if name.startswith(b"*."))
 
-    def takes_host(self, host: bytes) -> bool:
-        return self.hosts is None or host in self.hosts or (self.wildcards != () and host.endswith(self.wildcards))
+    def takes(self, host: bytes, asked: Asked) -> bool:
+        """Whether everything but path and method fits."""
+        if self.hosts is None or host in self.hosts or (self.wildcards != () and host.endswith(self.wildcards)):
+            return self.conditions is None or self.conditions.hold(asked)
+        return False
 
 
 @dataclass(slots=True)
@@ -156,17 +168,20 @@ class Router(Generic[T]):
         for order, rule in enumerate(sorted(rules, key=Rule.rank)):
             self._insert(_Candidate(rule, order), rule.pattern)
 
-    def match(self, method: bytes, host: bytes, path: bytes) -> T | NotRouted:
-        """The route for a normalised path and a lower-case host without port, or why there is none."""
+    def match(self, method: bytes, host: bytes, path: bytes, asked: Asked = NOTHING) -> T | NotRouted:
+        """The route for a normalised path and a lower-case host without port, or why there is none.
+
+        `asked` tells of the request's fields and query, should a condition want to know.
+        """
         best: _Candidate[T] | None = None
         for candidates in self._on_the_way(path):
             for candidate in candidates:  # sorted, so the first that matches is the best of its place
                 methods = candidate.methods
-                if (methods is None or method in methods) and (candidate.hosts is None or candidate.takes_host(host)):
+                if (methods is None or method in methods) and (candidate.takes_any or candidate.takes(host, asked)):
                     if best is None or candidate.order < best.order:
                         best = candidate
                     break
-        return best.target if best is not None else self._explain_miss(host, path)
+        return best.target if best is not None else self._explain_miss(host, path, asked)
 
     def candidates(self, path: bytes) -> Iterator[T]:
         """Every route whose path matches, whatever its other conditions say."""
@@ -224,12 +239,12 @@ class Router(Generic[T]):
                 ways.append((child, depth + 1))
         return found
 
-    def _explain_miss(self, host: bytes, path: bytes) -> NotRouted:
+    def _explain_miss(self, host: bytes, path: bytes, asked: Asked) -> NotRouted:
         allowed = {
             method
             for candidates in self._on_the_way(path)
             for candidate in candidates
-            if candidate.methods is not None and candidate.takes_host(host)
+            if candidate.methods is not None and candidate.takes(host, asked)
             for method in candidate.methods
         }
         return NotRouted(tuple(sorted(allowed))) if allowed else UNKNOWN_PATH

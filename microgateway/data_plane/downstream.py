@@ -25,11 +25,12 @@ from microgateway.core.fields import HeadError
 from microgateway.core.framing import BodyReader, ChunkedReader, FixedReader, Piece
 from microgateway.core.requests import CHUNKED, NO_BODY, FieldSection, RequestHead
 from microgateway.data_plane.forwarding import Forwarding
+from microgateway.data_plane.gates import cors_fields
 from microgateway.data_plane.head_reader import HeadReader
 from microgateway.data_plane.peer import Peer
 from microgateway.data_plane.pipeline import decide
 from microgateway.data_plane.problems import BODY_TOO_LARGE, CLIENT_TIMEOUT, TOO_MANY_CONNECTIONS, bad_head
-from microgateway.data_plane.responses import CONTINUE, problem_answer
+from microgateway.data_plane.responses import CONTINUE, added_fields, problem_answer
 from microgateway.data_plane.rewriting import identify
 from microgateway.data_plane.tunnel import Tunnel
 from microgateway.exchange import CLIENT_CLOSED_REQUEST, Exchange, Judgement, Postponed, Problem
@@ -76,6 +77,7 @@ class Downstream(asyncio.Protocol):
         "_again_head",
         "_body",
         "_body_bytes",
+        "_body_limit",
         "_eof_at",
         "_forwarding",
         "_heads",
@@ -114,6 +116,7 @@ class Downstream(asyncio.Protocol):
         self._forwarding: Forwarding | None = None
         self._body: BodyReader | None = None
         self._body_bytes = 0
+        self._body_limit = 0
         self._tunnel: Tunnel | None = None
         self._held: HeldRequest | None = None
 
@@ -253,6 +256,8 @@ class Downstream(asyncio.Protocol):
                     self._pending = data[position:]
                 forwarding.attempt()
             else:
+                own = destination.max_body
+                self._body_limit = plane.options.max_body_bytes if own is None else own
                 self._begin_body(forwarding, head, memoryview(data)[position:])
         elif isinstance(outcome, Problem):
             self._answer(outcome, head, exchange, judgement, data, position)
@@ -284,7 +289,7 @@ class Downstream(asyncio.Protocol):
         self.exchange_ended(held.exchange, self._plane.now(), keep_alive=False, request_done=False)
 
     def _begin_body(self, forwarding: Forwarding, head: RequestHead, data: memoryview) -> None:
-        limit = self._plane.options.max_body_bytes
+        limit = self._body_limit
         self._body = body = ChunkedReader() if head.section.body == CHUNKED else FixedReader(head.section.body)
         self._body_bytes = 0
         self._phase = _BODY
@@ -327,8 +332,7 @@ class Downstream(asyncio.Protocol):
                 self._pending = bytes(memoryview(data)[consumed:])
 
     def _too_large(self) -> bool:
-        limit = self._plane.options.max_body_bytes
-        return limit != 0 and self._body_bytes > limit
+        return self._body_limit != 0 and self._body_bytes > self._body_limit
 
     # -- answers of the gateway's own ----------------------------------------------------------------------------------
 
@@ -359,7 +363,8 @@ class Downstream(asyncio.Protocol):
         keep_alive = head.keep_alive and head.minor_version == 1 and request_done and not self._plane.draining
         exchange.status, exchange.code, exchange.stage = problem.status, problem.code, problem.stage
         with_body = head.method != b"HEAD"
-        self.write(problem_answer(problem, exchange.request_id, judgement, keep_alive=keep_alive, with_body=with_body))
+        added = added_fields(exchange.request_id, judgement) + cors_fields(head, judgement, self._plane.snapshot)
+        self.write(problem_answer(problem, exchange.request_id, added, keep_alive=keep_alive, with_body=with_body))
         return keep_alive
 
     def _refuse(self, problem: Problem, data: bytes = b"") -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from microgateway.core.answers import NO_BODY, AnswerHead
 from microgateway.core.circuit import Permit
+from microgateway.core.cors import ORIGIN
 from microgateway.core.framing import LAST_CHUNK, Piece, encode_chunk
 from microgateway.core.requests import CHUNKED, RequestHead
 from microgateway.core.retry import Fault, Verdict, judge
@@ -276,7 +277,10 @@ class Forwarding:
             self._client_keeps_alive = True
         else:
             framing = self._framing(framing, keep_alive=keep_alive)
-        return b"%b%b%b\r\n" % (answer.passed_on, added_fields(exchange.request_id, self._judgement), framing)
+        passed_on, alteration = answer.passed_on, self._destination.answer_alteration
+        if alteration is not None:
+            passed_on = alteration.apply(passed_on, client.header(ORIGIN))
+        return b"%b%b%b\r\n" % (passed_on, added_fields(exchange.request_id, self._judgement), framing)
 
     def _framing(self, framing: bytes | None, *, keep_alive: bool) -> bytes:
         """The lines that tell where the answer and the connection end, for the cases that are not the usual one."""

@@ -13,8 +13,9 @@ from microgateway.core.requests import RequestHead
 from microgateway.core.routing import NotRouted
 from microgateway.data_plane.admission import NO_LIMIT, all_claims, guard_claims, judge, refused_by, too_many
 from microgateway.data_plane.authentication import Authentication
+from microgateway.data_plane.gates import stopped_at
 from microgateway.exchange import Judgement, Postponed, Problem
-from microgateway.snapshot import Principal, Snapshot, Upstream
+from microgateway.snapshot import Destination, Principal, Snapshot
 from microgateway.state.interfaces import Circuits, Limiter
 from microgateway.state.limits import Claim
 from microgateway.state.memory import MemoryRetryBudgets
@@ -53,7 +54,7 @@ def decide(head: RequestHead, client_ip: str, snapshot: Snapshot, state: State, 
 
     A permit in the outcome is the caller's to give back, exactly once.
     """
-    match = snapshot.routes.match(head.method, head.host, head.path)
+    match = snapshot.routes.match(head.method, head.host, head.path, head)
     rules = snapshot.unrouted_rules if isinstance(match, NotRouted) else match.rules
     guards: Sequence[Claim] = ()
     if rules is not None and rules.guards:
@@ -79,7 +80,7 @@ def decide(head: RequestHead, client_ip: str, snapshot: Snapshot, state: State, 
         return Judgement(_not_routed(match), principal, None, grant, limited_by, shadowed)
     if principal is not None and principal.services is not None and match.upstream.id not in principal.services:
         return Judgement(SERVICE_NOT_ALLOWED, principal, match, grant, limited_by, shadowed)
-    return Judgement(_trust(match.upstream, state.circuits, now), principal, match, grant, limited_by, shadowed)
+    return Judgement(_trust(match, head, client_ip, state.circuits, now), principal, match, grant, limited_by, shadowed)
 
 
 def _not_recognised(who: Problem | Postponed, guards: Sequence[Claim], limiter: Limiter, now: float) -> Judgement:
@@ -89,7 +90,12 @@ def _not_recognised(who: Problem | Postponed, guards: Sequence[Claim], limiter: 
     return Judgement(who, None, None, *judge(guards, limiter, now))
 
 
-def _trust(upstream: Upstream, circuits: Circuits, now: float) -> Permit | Problem:
+def _trust(
+    destination: Destination, head: RequestHead, client_ip: str, circuits: Circuits, now: float
+) -> Permit | Problem:
+    gate, upstream = destination.gate, destination.upstream
+    if gate is not None and (stopped := stopped_at(gate, head, client_ip)) is not None:
+        return stopped
     if not upstream.enabled:
         return SERVICE_DISABLED
     permit = circuits.of(upstream.id, upstream.circuit, now).try_acquire(now)

@@ -5,7 +5,7 @@ the fields that it adds to every answer, and its own problem answers.
 
 import json
 
-from microgateway.exchange import Judgement, Problem
+from microgateway.exchange import NO_CONTENT, Judgement, Problem
 
 _PROBLEM_FIELDS = b"Content-Type: application/problem+json\r\nCache-Control: no-store\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -24,10 +24,14 @@ def added_fields(request_id: bytes, judgement: Judgement | None) -> bytes:
     )
 
 
-def problem_answer(
-    problem: Problem, request_id: bytes, judgement: Judgement | None, *, keep_alive: bool, with_body: bool
-) -> bytes:
-    """A whole answer, as RFC 9457 has it. An answer to HEAD keeps the length and leaves out the body."""
+def problem_answer(problem: Problem, request_id: bytes, added: bytes, *, keep_alive: bool, with_body: bool) -> bytes:
+    """A whole answer, as RFC 9457 has it. An answer to HEAD keeps the length and leaves out the body.
+
+    `added` are the lines that do not depend on the problem.
+    """
+    last = b"" if keep_alive else b"Connection: close\r\n"
+    if problem.status == NO_CONTENT:
+        return b"HTTP/1.1 204 No Content\r\n%b%b%b\r\n" % (added, problem.fields, last)
     body = json.dumps(
         {
             "type": f"urn:microgateway:problem:{problem.code}",
@@ -42,10 +46,10 @@ def problem_answer(
     head = b"HTTP/1.1 %d %b\r\n%b%b%bContent-Length: %d\r\n%b\r\n" % (
         problem.status,
         problem.title.encode(),
-        added_fields(request_id, judgement),
+        added,
         problem.fields,
         _PROBLEM_FIELDS,
         len(body),
-        b"" if keep_alive else b"Connection: close\r\n",
+        last,
     )
     return head + body if with_body else head

@@ -31,24 +31,22 @@ def upstream_head(head: RequestHead, destination: Destination, target: Target, p
 def _lasting_part(head: RequestHead, destination: Destination, target: Target, peer: Peer) -> bytes:
     section = head.section
     authority = head.authority or b""
+    if destination.alteration is None:
+        path, fields = head.path, section.passed_on
+    else:
+        path, fields = destination.alteration.path(head.path), destination.alteration.fields(section)
     return b"%b %b%b%b HTTP/1.1\r\n%b%b%b%b%b%b" % (
         head.method,
         target.path,
-        strip(head.path, destination.strips) if destination.strips else head.path,
+        path,
         head.query,
         b"Host: %b\r\n" % authority if destination.upstream.preserve_host and authority else target.host_field,
-        section.passed_on,
+        fields,
         _extras(head, destination) if section.has_extras or destination.forward_credentials else b"",
         b"" if section.body == NO_BODY and head.method not in _METHODS_WITH_BODY else _framing(section.body),
         peer.lines_for(section.forwarding, authority),
         VIA_1_1 if head.minor_version else VIA_1_0,
     )
-
-
-def strip(path: bytes, segments: int) -> bytes:
-    """The path without its first segments: always absolute, so `/a` without `/a` is `/`."""
-    rest = path.split(b"/", segments + 1)
-    return b"/" + rest[-1] if len(rest) > segments + 1 else b"/"
 
 
 def _extras(head: RequestHead, destination: Destination) -> bytes:

@@ -1,18 +1,17 @@
 """251 facts from the test suites of Kong, APISIX, Traefik, Envoy, Tyk and others, played against ours.
 
-A row holds, or it is listed with the reason why we decide otherwise, or with the feature that it waits for. Lists
-rot: so a deviation must deviate, and a feature must not be there.
+A row holds, or it is listed with the reason why we decide otherwise. Lists rot: so a deviation must deviate.
 """
 
 import pytest
 
 from tests.kit.peers import policies, routing, traffic
 from tests.kit.peers.rows import Player, Row, load
-from tests.kit.peers.tables import ARRIVED, DEVIATIONS, NOT_YET
+from tests.kit.peers.tables import DEVIATIONS
 
 ROWS = load()
 PLAYERS = routing.PLAYERS | policies.PLAYERS | traffic.PLAYERS
-HOLDING = [row for row in ROWS if row.id not in DEVIATIONS and row.id not in NOT_YET]
+HOLDING = [row for row in ROWS if row.id not in DEVIATIONS]
 DEVIATING = [row for row in ROWS if row.id in DEVIATIONS]
 
 
@@ -35,15 +34,8 @@ def test_a_deviation_deviates(row: Row) -> None:
     assert not verdict.agrees, f"{row} holds, so it is no deviation any more: {DEVIATIONS[row.id]}"
 
 
-@pytest.mark.parametrize("feature", sorted(set(NOT_YET.values())))
-def test_a_feature_that_rows_wait_for_is_not_there(feature: str) -> None:
-    assert not ARRIVED[feature](), f"{feature} is there: play its rows"
-
-
 def test_no_row_is_left_out() -> None:
     ids = {row.id for row in ROWS}
     assert len(ids) == len(ROWS) == 251
-    assert DEVIATIONS.keys() | NOT_YET.keys() <= ids
-    assert not DEVIATIONS.keys() & NOT_YET.keys()
-    assert set(NOT_YET.values()) == ARRIVED.keys()
+    assert DEVIATIONS.keys() <= ids
     assert all(len(reason) > 20 for reason in DEVIATIONS.values())

@@ -1,14 +1,16 @@
 """Rows about which route takes a request, and what path its service is asked for."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from pydantic import ValidationError
 
 from microgateway.core.circuit import CircuitPolicy
+from microgateway.core.path_templates import stripped
 from microgateway.core.paths import PathError, normalise
+from microgateway.core.requests import read_request, read_section, request_fields
 from microgateway.core.routing import NotRouted, PathPattern
-from microgateway.data_plane.rewriting import strip
 from microgateway.entities import Route
 from microgateway.snapshot import Destination, Snapshot
 from tests.kit.configuration import route, service
@@ -35,22 +37,22 @@ RULES: dict[str, list[Values]] = {
     "PathPrefix(`/my`)": [{"path": "/my"}],
     "PathRegexp(`^/(css|js)`)": [{"path": "/css"}, {"path": "/js"}],
     "Method(`get`)": [{"path": "/", "methods": ["get"]}],
-    "Query(`q`, `traefik`)": [{"path": "/", "query": {"q": "traefik"}}],
+    "Query(`q`, `traefik`)": [{"path": "/", "query": [{"name": "q", "value": "traefik"}]}],
     "!(Host(`example.com`) && Path(`/js`))": [{"path": "/", "not": {"hosts": ["example.com"], "path": "/js"}}],
 }
 LYFT = ["lyft.com", "www.lyft.com", "w.lyft.com", "ww.lyft.com", "wwww.lyft.com"]
 VIRTUAL_HOSTS: list[Values] = [
-    {"id": "www2", "path": "/new_endpoint", "hosts": LYFT},
+    {"id": "www2", "path": "/new_endpoint", "hosts": LYFT, "rewrite": "/api/new_endpoint/{rest}"},
     {"id": "direct", "path": "/ping", "hosts": LYFT},
     {"id": "root_www2", "path": "/", "match": "exact", "hosts": LYFT},
     {"id": "www2", "path": "/", "hosts": LYFT},
-    {"id": "locations", "path": "/api/locations", "match": "exact"},
+    {"id": "locations", "path": "/api/locations", "match": "exact", "rewrite": "/rewrote"},
     {"id": "ats", "path": "/api/leads/me"},
     {"id": "ats", "path": "/host/rewrite/me"},
     {"id": "ats", "path": "/oldhost/rewrite/me"},
-    {"id": "instant-server", "path": "/foo", "match": "exact"},
-    {"id": "ats", "path": "/FOOD", "match": "exact"},
-    {"id": "instant-server", "path": "/ApplEs", "match": "exact"},
+    {"id": "instant-server", "path": "/foo", "match": "exact", "rewrite": "/bar"},
+    {"id": "ats", "path": "/FOOD", "match": "exact", "rewrite": "/cAndy"},
+    {"id": "instant-server", "path": "/ApplEs", "match": "exact", "rewrite": "/oranGES"},
     {"id": "instant-server", "path": "/"},
 ]
 
@@ -64,17 +66,27 @@ class Resolved:
     captures: tuple[tuple[str, str], ...] = ()
 
 
-def resolve(routes: Sequence[Route], *, method: str, host: str, path: str, base: str = "http://a.example") -> Resolved:
+def resolve(
+    routes: Sequence[Route],
+    *,
+    method: str,
+    host: str,
+    path: str,
+    base: str = "http://a.example",
+    fields: Sequence[str] = (),
+) -> Resolved:
     """As the data plane does it. Raises `PathError` for a path that is refused."""
     snapshot = Snapshot().with_table([service(base)], routes, CircuitPolicy())
     raw, mark, query = path.encode().partition(b"?")
     normal = normalise(raw)
     name = host.lower().partition(":")[0] if not host.startswith("[") else host.partition("]")[0] + "]"
-    match = snapshot.routes.match(method.encode(), name.encode(), normal)
+    section = read_section([b"Host: a", *(line.encode() for line in fields)], request_fields(), {})
+    asked = read_request(b"GET %b HTTP/1.1" % path.encode(), section)
+    match = snapshot.routes.match(method.encode(), name.encode(), normal, asked)
     if isinstance(match, NotRouted):
         return Resolved(None)
-    sent = match.upstream.targets[0].path + strip(normal, match.strips) + mark + query if match.strips else None
-    target = sent or match.upstream.targets[0].path + normal + mark + query
+    sent = normal if match.alteration is None else match.alteration.path(normal)
+    target = match.upstream.targets[0].path + sent + mark + query
     return Resolved(match.id.partition("#")[0], target.decode(), _captures(match, routes, normal))
 
 
@@ -95,9 +107,26 @@ def routes_of(given: Sequence[Values]) -> list[Route]:
         fields["hosts"] = [_bracketed(host) for host in hosts]
         fields["priority"] = fields.get("priority") or 0
         fields["strip_prefix"] = fields.pop("strip_path", fields.get("strip_prefix", False))
-        for number, path in enumerate(_paths(fields)):
-            routes.append(route(id=f"{name}#{len(routes)}.{number}", **{**fields, "path": path}))
+        paths, alternatives = _paths(fields), list(_conditions(fields))
+        for path, conditions in product(paths, alternatives):
+            routes.append(route(id=f"{name}#{len(routes)}", **{**fields, "path": path, **conditions}))
     return routes
+
+
+def _conditions(fields: Values) -> Iterator[Values]:
+    """Conditions in our words: where a peer gives several values of which one is enough, a route for each."""
+    headers, query = fields.pop("headers", {}), fields.pop("query", {}) or {}
+    if "query_any" in fields:
+        query = fields.pop("query_any")
+    if (filters := fields.pop("filter", None)) is not None:
+        name, value = filters.removeprefix("query ").split(" == ")
+        query = {name: value}
+    given = query if isinstance(query, list) else [{"name": name, "value": value} for name, value in query.items()]
+    for values in product(*headers.values()):
+        yield {
+            "headers": [{"name": name, "value": value} for name, value in zip(headers, values, strict=True)],
+            "query": given,
+        }
 
 
 def _paths(fields: Values) -> list[str]:
@@ -126,8 +155,17 @@ def play_routes(row: Row) -> Verdict:
     except ValidationError:
         return Verdict(row.expected, REFUSED)
     request = row.request
+    fields = [
+        f"{name}: {value}"
+        for name, given in request.get("headers", {}).items()
+        for value in (given if isinstance(given, list) else [given])
+    ]
     resolved = resolve(
-        routes, method=request.get("method", "GET"), host=request.get("host", "a.example"), path=request["path"]
+        routes,
+        method=request.get("method", "GET"),
+        host=request.get("host", "a.example"),
+        path=request["path"],
+        fields=fields,
     )
     observed: Values = {"route": resolved.route_id, "status": 404 if resolved.route_id is None else 200}
     observed |= {"upstream_path": resolved.target, "upstream_target": resolved.target, "upstream_headers": {}}
@@ -184,8 +222,8 @@ def play_stripping(row: Row) -> Verdict:
     """Prefixes, patterns and counted segments that are taken off. What no prefix takes goes on as it is."""
     config, path = row.config, row.request["path"]
     if "strip_segments" in config:
-        return compare(row, {"upstream_path": strip(path.encode(), config["strip_segments"]).decode()})
-    stripped = {
+        return compare(row, {"upstream_path": stripped(path.encode(), config["strip_segments"]).decode()})
+    in_our_words = {
         "/pre/{_:.*}/": "/pre/{any}/*",
         "/{myPattern:foo|bar}": "/{any}/*",
         "/b/([a-z0-9]+)/": "/b/{any}/*",
@@ -194,7 +232,7 @@ def play_stripping(row: Row) -> Verdict:
     given = config.get("strip_prefixes") or [
         one for one in (config.get("strip_regex"), config.get("listen_path")) if one
     ]
-    routes = [route(stripped.get(one, one), strip_prefix=True) for one in given]
+    routes = [route(in_our_words.get(one, one), strip_prefix=True) for one in given]
     resolved = resolve([*routes, route("/", id="rest")], method="GET", host="a.example", path=path)
     return compare(row, {"path": resolved.target, "upstream_path": resolved.target, "status": 200})
 
@@ -205,6 +243,20 @@ def play_join(row: Row) -> Verdict:
     path = "/" + row.request["rest"].removeprefix("/")
     joined = resolve([route("/")], method="GET", host="a.example", path=path, base=base).target
     return compare(row, {"joined": joined.removeprefix("/")})
+
+
+def play_rewriting(row: Row) -> Verdict:
+    """Patterns that are replaced, and paths that are set. What is a regular expression there is a template here."""
+    config = row.config
+    in_our_words = {
+        "^/test/(.*)/(.*)/(.*)": ("/test/{a}/{b}/{c}", "/{a}_{b}_{c}"),
+        "/whoami": ("/whoami", "/who-am-i/{rest}"),
+    }
+    given = config.get("regex", [None])
+    name = given if isinstance(given, str) else given[0]
+    path, template = in_our_words[name] if name else (config["match"], config["set_uri"])
+    resolved = resolve([route(path, rewrite=template)], method="GET", host="a.example", path=row.request["path"])
+    return compare(row, {"upstream_path": resolved.target, "upstream_target": resolved.target})
 
 
 def play_normal_form(row: Row) -> Verdict:
@@ -234,6 +286,8 @@ PLAYERS: Players = {
     "tyk-validate-": play_pattern,
     "tyk-strip-": play_stripping,
     "tyk-join-": play_join,
+    "apisix-rewrite-": play_rewriting,
+    "traefik-replace-": play_rewriting,
     "scg-strip-": play_stripping,
     "envoy-norm-": play_normal_form,
     "envoy-merge-": play_normal_form,

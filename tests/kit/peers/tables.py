@@ -1,17 +1,9 @@
-"""Which rows we decide otherwise, and why; and which wait for something that is still to be built."""
-
-from collections.abc import Callable
-from pathlib import Path
-
-import microgateway
-from microgateway.entities import RouteSpec
-
-CORE = Path(microgateway.__file__).parent / "core"
+"""Which rows we decide otherwise, and why."""
 
 # The reasons that several rows share.
 PORTS = "a route's host has no port: the port that a client happens to use says nothing of the service that it wants"
 HOST_ENDS = "a host's wildcard stands in front (`*.example.com`): `domain.*` would match names that others own"
-QUERY = "routes have no conditions on the query: it belongs to the service, which gets it byte for byte"
+REGEX = "a rewritten path is a template of params, not a regular expression: it says itself what may come out of it"
 ROOT = "a path that leaves the root is an attack or a mistake, and refused (400), not silently another path (http.md)"
 SLASHES = (
     "`//` is kept: an upstream may mean something by it, and RFC 3986 has no rule that lets us take it off (http.md)"
@@ -26,9 +18,8 @@ STATUS_RETRIES = (
 DEVIATIONS: dict[str, str] = {
     **dict.fromkeys(("kong-router-host-01", "kong-router-ipv6-02"), PORTS),
     **dict.fromkeys(("kong-router-wild-03", "kong-router-prio-07"), HOST_ENDS),
-    **dict.fromkeys(("kong-int-qmatch-01", "kong-int-qmatch-02", "kong-int-qmatch-06"), QUERY),
-    **dict.fromkeys(("traefik-match-query-01", "traefik-match-query-02", "traefik-match-query-05"), QUERY),
-    "apisix-router-04": QUERY,
+    "traefik-replace-02": REGEX,
+    "kong-router-header-02": "several lines of a field are one value (RFC 9110, 5.3): a proxy in front may join them",
     **dict.fromkeys(("kong-uri-12", "traefik-sanitize-04", "traefik-sanitize-13", "traefik-pathop-02"), ROOT),
     **dict.fromkeys(("traefik-pathop-03", "envoy-norm-03", "envoy-norm-10"), ROOT),
     **dict.fromkeys(("kong-uri-17", "traefik-sanitize-11", "traefik-sanitize-15", "traefik-pathop-01"), SLASHES),
@@ -52,15 +43,4 @@ DEVIATIONS: dict[str, str] = {
     "traefik-stripre-04": "a prefix is bounded by segments: `/b/{any}` takes `/b/api` itself and leaves nothing",
     "traefik-rule-02": "routes have no negation: a more definite route takes out what another one should not get",
     "scg-hop-02": "a WebSocket handshake is tunnelled, so Connection and Upgrade go on; what else they name does not",
-}
-
-NOT_YET: dict[str, str] = {
-    **dict.fromkeys(("kong-router-header-02", "kong-router-header-04"), "header conditions"),
-    **dict.fromkeys(("apisix-rewrite-01", "apisix-rewrite-03", "traefik-replace-02", "envoy-route-07"), "rewriting"),
-}  # fmt: skip
-
-# How to see that a feature has arrived: then its rows are to be played.
-ARRIVED: dict[str, Callable[[], bool]] = {
-    "header conditions": lambda: "headers" in RouteSpec.model_fields,
-    "rewriting": lambda: any("rewrite" in name for name in RouteSpec.model_fields),
 }
