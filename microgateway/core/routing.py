@@ -156,6 +156,25 @@ class _Node(Generic[T]):
     children: "dict[bytes, _Node[T]]" = field(default_factory=dict)
     any_segment: "_Node[T] | None" = None
 
+    def below(self) -> "list[_Node[T]]":
+        return [*self.children.values(), *([self.any_segment] if self.any_segment else ())]
+
+    def on(self, segment: bytes) -> "list[_Node[T]]":
+        """Where this segment of a request's path leads."""
+        child = self.children.get(segment)
+        return [node for node in (child, self.any_segment if segment else None) if node is not None]
+
+    def after(self, segment: bytes | None) -> "list[_Node[T]]":
+        """Where segments lead that a pattern's segment takes."""
+        if segment is not None:
+            return self.on(segment)
+        named = [node for name, node in self.children.items() if name]
+        return [*named, self.any_segment] if self.any_segment else named
+
+
+def _in_order(candidates: Iterable[_Candidate[T]]) -> list[Rule[T]]:
+    return [candidate.rule for candidate in sorted(candidates, key=lambda candidate: candidate.order)]
+
 
 class Router(Generic[T]):
     """The table of routes, immutable once built."""
@@ -188,6 +207,56 @@ class Router(Generic[T]):
         for candidates in self._on_the_way(path):
             for candidate in candidates:
                 yield candidate.target
+
+    def rules(self) -> Iterator[Rule[T]]:
+        """All of the table, in no order."""
+        nodes = [self._root]
+        while nodes:
+            node = nodes.pop()
+            yield from (candidate.rule for candidate in (*node.prefix, *node.exact))
+            nodes += node.below()
+
+    def rules_on(self, path: bytes) -> list[Rule[T]]:
+        """Those whose path matches, whatever else they ask, the best first."""
+        return _in_order(candidate for candidates in self._on_the_way(path) for candidate in candidates)
+
+    def overlapping(self, pattern: PathPattern) -> list[Rule[T]]:
+        """Those that have a path in common with this pattern, the best first."""
+        nodes, found = [self._root], list(self._root.prefix)
+        for segment in pattern.segments:
+            nodes = [below for node in nodes for below in node.after(segment)]
+            found += [candidate for node in nodes for candidate in node.prefix]
+        found += [candidate for node in nodes for candidate in node.exact]
+        while nodes and pattern.match == "prefix":
+            nodes = [below for node in nodes for below in node.below()]
+            found += [candidate for node in nodes for candidate in (*node.prefix, *node.exact)]
+        return _in_order(found)
+
+    def telling_paths(self, pattern: PathPattern, filling: bytes) -> Iterator[bytes]:
+        """Of the paths that the pattern takes, enough to know what becomes of all: whatever the table does with another
+        one, it does with one of these too, or with more reason.
+
+        `filling` is a segment that no route names. Below a prefix it, or an empty segment, which no param takes, stands
+        for every other; and where the tree has ended, one more segment stands for all that could follow.
+        """
+        path, nodes = b"", [self._root]
+        for segment in pattern.segments:
+            path = b"%b/%b" % (path, filling if segment is None else segment)
+            nodes = [below for node in nodes for below in node.on(filling if segment is None else segment)]
+        if pattern.match == "exact":
+            yield path
+            return
+        if path:
+            yield path
+        ways = [(path, nodes)]
+        while ways:
+            path, nodes = ways.pop()
+            for segment in (b"", filling):
+                below = [one for node in nodes for one in node.on(segment)]
+                longer = b"%b/%b" % (path, segment)
+                yield longer
+                if below:
+                    ways.append((longer, below))
 
     def _insert(self, candidate: _Candidate[T], pattern: PathPattern) -> None:
         node = self._root

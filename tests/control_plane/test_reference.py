@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from microgateway.control_plane.keys import KeyAnswer
 from microgateway.control_plane.rate_limits import RateLimitAnswer
+from microgateway.control_plane.routes import RouteAnswer
 from microgateway.control_plane.services import ServiceAnswer
 from microgateway.control_plane.token_issuers import TokenIssuerAnswer
 from microgateway.core import fields
@@ -17,7 +18,6 @@ from microgateway.entities import (
     HealthCheckSpec,
     PassiveHealthSpec,
     RateLimitRuleSpec,
-    Route,
     RouteSpec,
     ServiceSpec,
     TokenIssuerSpec,
@@ -78,7 +78,7 @@ def test_every_code_of_the_proxy_port_is_told() -> None:
     ("heading", "spec", "kept"),
     [
         ("Service", ServiceSpec, ServiceAnswer),
-        ("Route", RouteSpec, Route),
+        ("Route", RouteSpec, RouteAnswer),
         ("Key", ApiKeySpec, KeyAnswer),
         ("Rate limit rule", RateLimitRuleSpec, RateLimitAnswer),
         ("Token issuer", TokenIssuerSpec, TokenIssuerAnswer),
