@@ -8,6 +8,12 @@ import pytest
 from tests.control_plane.control import Control, running_control
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--openapi-examples", type=int, help="how many requests each endpoint gets, as described and not; at random"
+    )
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A data folder that is not there yet."""

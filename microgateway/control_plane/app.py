@@ -28,6 +28,7 @@ from microgateway.control_plane.body_limit import LARGEST_BODY, BodyLimit
 from microgateway.control_plane.configuration import Configuration
 from microgateway.control_plane.dashboard_files import dashboard_router
 from microgateway.control_plane.dependencies import ControlPlane
+from microgateway.control_plane.description import DescribedApp
 from microgateway.control_plane.live_view import Live
 from microgateway.control_plane.problems import documented, install_problems
 from microgateway.control_plane.security_headers import SecurityHeaders
@@ -55,7 +56,7 @@ def create_app(
 
     `readiness` says why no traffic should be sent here, or None; `largest_body` is bytes.
     """
-    app = FastAPI(
+    app = DescribedApp(
         title="MicroGateway",
         version=__version__,
         lifespan=lifespan,

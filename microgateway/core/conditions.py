@@ -2,7 +2,7 @@
 
 A pattern is a glob: `*` takes any run of characters, everything else itself. A glob is matched in a time that grows
 with the value only, whatever it says, and a program can tell of two globs what both take; a regular expression has
-neither (docs/decisions/0018-route-conditions.md).
+neither (docs/decisions/0022-route-conditions.md).
 """
 
 from dataclasses import dataclass

@@ -91,6 +91,7 @@ async def test_the_description_covers_the_api(control: Control) -> None:
         "/api/services": ["get", "post"],
         "/api/services/{service_id}": ["delete", "get", "patch", "put"],
         "/api/routes": ["get", "post"],
+        "/api/routes/warnings": ["get"],
         "/api/routes/{route_id}": ["delete", "get", "patch", "put"],
         "/api/keys": ["get", "post"],
         "/api/keys/{key_id}": ["delete", "get", "patch", "put"],
