@@ -124,13 +124,13 @@ class RequestHead:
 
     `host` and `authority` are the section's, unless the target is a whole URL, whose authority counts then (RFC 9112,
     3.2.2). A connection keeps the head of a request that comes again, so what was made of it is noted here: `sent_as`
-    is what went to the upstream that `sent_to` tells, up to the fields that differ in each request; `claims` is for
-    admission.
+    is what went to the upstream that `sent_to` tells, up to the fields that differ in each request; `standing` is what
+    judgement has found out.
     """
 
     __slots__ = (
         "authority",
-        "claims",
+        "has_come_before",
         "host",
         "keep_alive",
         "method",
@@ -140,6 +140,7 @@ class RequestHead:
         "section",
         "sent_as",
         "sent_to",
+        "standing",
     )
 
     def asks_for_websocket(self) -> bool:
@@ -163,7 +164,8 @@ class RequestHead:
         self.keep_alive = b"close" not in section.connection
         self.sent_to: tuple[object, object] | None = None
         self.sent_as = b""
-        self.claims: Any = None
+        self.has_come_before = False
+        self.standing: Any = None
 
 
 def read_section(lines: list[bytes], table: FieldTable, private: dict[bytes, Field]) -> FieldSection:

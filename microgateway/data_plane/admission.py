@@ -13,13 +13,11 @@ from microgateway.core.token_bucket import NANOSECONDS, Grant
 from microgateway.exchange import Judgement, Problem
 from microgateway.snapshot import Principal, Rules
 from microgateway.state.interfaces import Limiter
-from microgateway.state.limits import Claim, Limiting
+from microgateway.state.limits import Claim, Limiting, Told
 
 _KEY, _ADDRESS, _HEADER, _ = CountBy  # names of their own: an enum's members cost a look-up each
 
-Verdict = tuple[Grant | None, Limiting | None, tuple[LimitRule, ...]]
-"""`grant`, `limited_by` and `shadowed` of a `Judgement`: what is told, by whose limit, and who only watches."""
-NO_LIMIT: Verdict = (None, None, ())
+NO_LIMIT: Told = (None, None, ())
 
 
 def guard_claims(rules: Rules, head: RequestHead, client_ip: str) -> list[Claim]:
@@ -32,18 +30,11 @@ def guard_claims(rules: Rules, head: RequestHead, client_ip: str) -> list[Claim]
 def all_claims(
     guards: Sequence[Claim], rules: Rules, head: RequestHead, client_ip: str, principal: Principal | None
 ) -> list[Claim]:
-    """All buckets that the request needs a token from: the guards', its key's own, and those of the other rules.
-
-    A head that comes again, from the same client under the same rules, has the same.
-    """
-    noted: tuple[Rules, Principal | None, str, list[Claim]] | None = head.claims
-    if noted is not None and noted[0] is rules and noted[1] is principal and noted[2] == client_ip:
-        return noted[3]
+    """All buckets that the request needs a token from: the guards', its key's own, and those of the other rules."""
     claims = [*guards]
     if principal is not None:
         claims.append((principal, principal.id))
     _add_claims(claims, rules.others, head, client_ip, principal)
-    head.claims = (rules, principal, client_ip, claims)
     return claims
 
 
@@ -61,7 +52,7 @@ def refused_by(guards: Sequence[Claim], limiter: Limiter, now: float) -> Judgeme
     return Judgement(too_many(grant, limited_by), None, None, grant, limited_by, shadowed)
 
 
-def judge(claims: Sequence[Claim], limiter: Limiter, now: float) -> Verdict:
+def judge(claims: Sequence[Claim], limiter: Limiter, now: float) -> Told:
     """One token from every limit, or none from any where one refuses. Told is the tightest of the verdicts."""
     told: Grant | None = None
     limited_by: Limiting | None = None

@@ -30,8 +30,8 @@ from microgateway.data_plane.head_reader import HeadReader
 from microgateway.data_plane.peer import Peer
 from microgateway.data_plane.pipeline import decide
 from microgateway.data_plane.problems import BODY_TOO_LARGE, CLIENT_TIMEOUT, TOO_MANY_CONNECTIONS, bad_head
+from microgateway.data_plane.request_ids import identify
 from microgateway.data_plane.responses import CONTINUE, added_fields, problem_answer
-from microgateway.data_plane.rewriting import identify
 from microgateway.data_plane.tunnel import Tunnel
 from microgateway.exchange import CLIENT_CLOSED_REQUEST, Exchange, Judgement, Postponed, Problem
 
@@ -88,14 +88,14 @@ class Downstream(asyncio.Protocol):
         "_phase",
         "_plane",
         "_requests",
-        "_transport",
         "_tunnel",
         "deadline",
         "peer",
+        "transport",
         "writable",
     )
 
-    _transport: asyncio.Transport
+    transport: asyncio.Transport
     peer: Peer
 
     def __init__(self, plane: "Plane") -> None:
@@ -124,10 +124,10 @@ class Downstream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         plane = self._plane
-        self._transport = cast(asyncio.Transport, transport)
+        self.transport = cast(asyncio.Transport, transport)
         peer, here = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
         if peer is None or here is None:  # gone before it was accepted
-            self._transport.abort()
+            self.transport.abort()
             return
         secure = transport.get_extra_info("sslcontext") is not None
         self.peer = Peer(peer[0], here[1], secure=secure, trusted_networks=plane.options.trusted_proxies)
@@ -239,7 +239,7 @@ class Downstream(asyncio.Protocol):
                 head.keep_alive = False
             client_ip = peer.ip if section.forwarding is None else peer.client_of(section.forwarding)
             exchange = Exchange(head.method, head.path, client_ip, now, wall)
-            exchange.request_id, exchange.traceparent = identify(section, plane.random)
+            exchange.request_id, exchange.traceparent = identify(section, plane.ids)
             if plane.tracer is not None:
                 plane.tracer.begin(exchange, section.traceparent)
             if head.query:
@@ -373,7 +373,7 @@ class Downstream(asyncio.Protocol):
         now = plane.now()
         head = RequestHead(b"HEAD" if data.startswith(b"HEAD ") else b"", FieldSection())
         exchange = Exchange(b"", b"", self.peer.ip, now, plane.wall())
-        exchange.request_id, _ = identify(head.section, plane.random)
+        exchange.request_id, _ = identify(head.section, plane.ids)
         self.write_problem(problem, head, exchange, None, request_done=False)
         self.exchange_ended(exchange, now, keep_alive=False, request_done=False)
 
@@ -381,31 +381,26 @@ class Downstream(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         if self._phase is not _CLOSED:
-            self._transport.write(data)
+            self.transport.write(data)
 
     def writelines(self, pieces: list[Piece]) -> None:
         if self._phase is not _CLOSED:
-            self._transport.writelines(pieces)
+            self.transport.writelines(pieces)
 
     def pause_reading(self) -> None:
         if self._phase is not _CLOSED:
             self._paused = True
-            self._transport.pause_reading()
+            self.transport.pause_reading()
 
     def resume_reading(self) -> None:
         if self._phase is not _CLOSED and len(self._pending) <= MOST_PIPELINED:
             self._paused = False
-            self._transport.resume_reading()
+            self.transport.resume_reading()
 
     @property
     def is_busy(self) -> bool:
         """Whether a request is under way here, or a tunnel open."""
         return self._forwarding is not None
-
-    @property
-    def transport(self) -> asyncio.Transport:
-        """For a tunnel, which writes by itself."""
-        return self._transport
 
     def begin_tunnel(self, tunnel: Tunnel) -> None:
         """From now on bytes are the tunnel's, those that came early too."""
@@ -414,7 +409,7 @@ class Downstream(asyncio.Protocol):
         if self._pending:
             early, self._pending = self._pending, b""
             tunnel.from_client(early)
-        self._transport.resume_reading()
+        self.transport.resume_reading()
 
     def cut_off(self) -> None:
         """Ends the connection so that the client sees an unfinished answer for what it is.
@@ -422,15 +417,15 @@ class Downstream(asyncio.Protocol):
         With a reset: to a client of HTTP/1.0, an orderly end would be the end of the answer (RFC 9112, 6.3).
         """
         if self._phase is not _CLOSED:
-            _reset_on_close(self._transport)
-            self._transport.abort()
+            _reset_on_close(self.transport)
+            self.transport.abort()
 
     def exchange_ended(self, exchange: Exchange, now: float, *, keep_alive: bool, request_done: bool) -> None:
         """The present request is over: records it, and goes on to the next or closes."""
         self._forwarding = None
         self._body = None
         exchange.ended = now
-        self._plane.recorder.record(exchange)
+        self._plane.record(exchange)
         if self._phase is _CLOSED:
             return
         if not request_done:
@@ -451,7 +446,7 @@ class Downstream(asyncio.Protocol):
             return
         if self._paused:
             self._paused = False
-            self._transport.resume_reading()
+            self.transport.resume_reading()
         if not self._in_loop:
             self._read_requests()
 
@@ -462,7 +457,7 @@ class Downstream(asyncio.Protocol):
         forwarding = self._forwarding
         if forwarding is not None:
             if now - self._eof_at >= HALF_CLOSE_GRACE and not forwarding.answer_begun:
-                self._transport.abort()
+                self.transport.abort()
             else:
                 forwarding.check(now)
         elif now >= self.deadline:
@@ -478,7 +473,7 @@ class Downstream(asyncio.Protocol):
             self.deadline = min(self.deadline, self._plane.now() + DRAIN_GRACE)
 
     def abort(self) -> None:
-        self._transport.abort()
+        self.transport.abort()
 
     def _overdue(self) -> None:
         if self._held is not None:
@@ -488,15 +483,15 @@ class Downstream(asyncio.Protocol):
         elif self._phase is _HEAD and self._plane.draining:
             self._close()  # the last answer may still be on its way
         else:
-            self._transport.abort()
+            self.transport.abort()
 
     def _linger(self, now: float) -> None:
         self._phase = _LINGER
         self._pending = b""
         self.deadline = now + LINGER_TIME
-        self._transport.resume_reading()
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
+        self.transport.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
         else:
             self._close()
 
@@ -504,7 +499,7 @@ class Downstream(asyncio.Protocol):
         self._phase = _LINGER
         # The answer may still be on its way to a client that never reads it
         self.deadline = self._plane.now() + self._plane.options.client_body_timeout
-        self._transport.close()
+        self.transport.close()
 
 
 def _reset_on_close(transport: asyncio.Transport) -> None:

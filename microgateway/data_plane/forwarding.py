@@ -29,7 +29,7 @@ from microgateway.data_plane.problems import (
     UPSTREAM_TIMEOUT,
     no_healthy_target,
 )
-from microgateway.data_plane.responses import added_fields
+from microgateway.data_plane.responses import added_fields, answer_head
 from microgateway.data_plane.rewriting import SWITCH, upstream_head
 from microgateway.data_plane.target_choice import balancing_key
 from microgateway.data_plane.tunnel import Tunnel
@@ -138,7 +138,8 @@ class Forwarding:
             self._target = target = member.target
         else:
             return
-        pool = self._plane.pools.of(target.url)
+        pools = self._plane.pools
+        pool = pools.by_address.get(target.url.address) or pools.of(target.url)
         if pool.idle and not self._was_stale:
             self._send(pool.idle.popitem()[0], target)
         elif pool.is_full():
@@ -163,8 +164,10 @@ class Forwarding:
         self._upstream = connection
         head, exchange = self.head, self._exchange
         exchange.upstream = connection.name
-        data = upstream_head(head, self._destination, target, self._downstream.peer, exchange)
-        connection.begin(self, data)
+        connection.forwarding = self
+        connection.received = False
+        connection.requests += 1
+        connection.transport.write(upstream_head(head, self._destination, target, self._downstream.peer, exchange))
         if head.section.body != NO_BODY:
             body, self._body = list(self._body), self._body if self._replayable else ()
             self._write_body(connection, body, done=self._request_done)
@@ -216,10 +219,10 @@ class Forwarding:
         downstream, size = self._downstream, len(body)
         head = self._client_head(answer, now)
         if size <= SMALL:
-            downstream.write(head + body)
+            downstream.transport.write(head + body)
         else:
-            downstream.write(head)
-            downstream.write(body)
+            downstream.transport.write(head)
+            downstream.transport.write(body)
         self._exchange.bytes_out = size
         permit = self._permit
         if answer.status >= 400 or self._member is not None or (permit is not None and permit.circuit.hears_all):
@@ -280,7 +283,7 @@ class Forwarding:
         passed_on, alteration = answer.passed_on, self._destination.answer_alteration
         if alteration is not None:
             passed_on = alteration.apply(passed_on, client.header(ORIGIN))
-        return b"%b%b%b\r\n" % (passed_on, added_fields(exchange.request_id, self._judgement), framing)
+        return answer_head(passed_on, exchange.request_id, self._judgement, framing)
 
     def _framing(self, framing: bytes | None, *, keep_alive: bool) -> bytes:
         """The lines that tell where the answer and the connection end, for the cases that are not the usual one."""

@@ -14,6 +14,7 @@ from microgateway.core.routing import NotRouted
 from microgateway.data_plane.admission import NO_LIMIT, all_claims, guard_claims, judge, refused_by, too_many
 from microgateway.data_plane.authentication import Authentication
 from microgateway.data_plane.gates import stopped_at
+from microgateway.data_plane.standing import Standing, note_standing
 from microgateway.exchange import Judgement, Postponed, Problem
 from microgateway.snapshot import Destination, Principal, Snapshot
 from microgateway.state.interfaces import Circuits, Limiter
@@ -54,9 +55,21 @@ def decide(head: RequestHead, client_ip: str, snapshot: Snapshot, state: State, 
 
     A permit in the outcome is the caller's to give back, exactly once.
     """
+    standing: Standing | None = head.standing
+    if standing is not None and standing.snapshot is snapshot and wall < standing.until:
+        told = state.limiter.take_again(standing.claims, now)
+        if told is not None:
+            match = standing.destination
+            return Judgement(_trust(match, head, client_ip, state.circuits, now), standing.principal, match, *told)
+    return _judge(head, client_ip, snapshot, state, now, wall)
+
+
+def _judge(head: RequestHead, client_ip: str, snapshot: Snapshot, state: State, now: float, wall: float) -> Judgement:
+    """The straight line."""
     match = snapshot.routes.match(head.method, head.host, head.path, head)
     rules = snapshot.unrouted_rules if isinstance(match, NotRouted) else match.rules
     guards: Sequence[Claim] = ()
+    claims: Sequence[Claim] = ()
     if rules is not None and rules.guards:
         guards = guard_claims(rules, head, client_ip)
         if (refused := refused_by(guards, state.limiter, now)) is not None:
@@ -71,6 +84,7 @@ def decide(head: RequestHead, client_ip: str, snapshot: Snapshot, state: State, 
         claims = all_claims(guards, rules, head, client_ip, principal)
         grant, limited_by, shadowed = judge(claims, state.limiter, now)
     elif principal is not None:
+        claims = ((principal, principal.id),)
         grant, limited_by, shadowed = state.limiter.take(principal.id, principal.limit, now), principal, ()
     else:
         grant, limited_by, shadowed = NO_LIMIT
@@ -80,6 +94,7 @@ def decide(head: RequestHead, client_ip: str, snapshot: Snapshot, state: State, 
         return Judgement(_not_routed(match), principal, None, grant, limited_by, shadowed)
     if principal is not None and principal.services is not None and match.upstream.id not in principal.services:
         return Judgement(SERVICE_NOT_ALLOWED, principal, match, grant, limited_by, shadowed)
+    note_standing(head, snapshot, match, principal, claims, state.limiter)
     return Judgement(_trust(match, head, client_ip, state.circuits, now), principal, match, grant, limited_by, shadowed)
 
 

@@ -9,6 +9,7 @@ from microgateway.core.answers import AnswerReader
 from microgateway.core.requests import request_fields
 from microgateway.data_plane.options import Options
 from microgateway.data_plane.pipeline import State
+from microgateway.data_plane.request_ids import request_ids
 from microgateway.data_plane.tracing import Tracer
 from microgateway.exchange import Exchange
 from microgateway.snapshot import Snapshot
@@ -33,11 +34,12 @@ class Plane:
         "answers",
         "downstreams",
         "draining",
+        "ids",
         "now",
         "options",
         "pools",
         "random",
-        "recorder",
+        "record",
         "request_fields",
         "snapshot",
         "state",
@@ -60,11 +62,12 @@ class Plane:
         self.options = options
         self.snapshot = snapshot
         self.state = state
-        self.recorder = recorder
+        self.record = recorder.record
         self.now = now
         self.wall = wall
         self.random = random.Random()  # noqa: S311  request ids need to differ, not to be unguessable
         self.tracer = None if options.trace_ratio is None else Tracer(options.trace_ratio, self.random)
+        self.ids = request_ids(self.random)
         self.request_fields = request_fields(options.api_key_header.lower().encode())
         self.answers = AnswerReader()
         self.downstreams: set[Downstream] = set()

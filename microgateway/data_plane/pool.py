@@ -153,17 +153,17 @@ class Pools:
     `look_up` takes the place of the system's way to resolve names.
     """
 
-    __slots__ = ("_by_address", "_connector", "_plane")
+    __slots__ = ("_connector", "_plane", "by_address")
 
     def __init__(self, plane: "Plane", *, look_up: LookUp | None = None) -> None:
         self._plane = plane
-        self._by_address: dict[Address, Pool] = {}
+        self.by_address: dict[Address, Pool] = {}
         self._connector = _connector(plane, look_up)
 
     def of(self, url: Endpoint) -> Pool:
-        pool = self._by_address.get(url.address)
+        pool = self.by_address.get(url.address)
         if pool is None:
-            pool = self._by_address[url.address] = Pool(self._plane, url, url.tls, connector=self._connector)
+            pool = self.by_address[url.address] = Pool(self._plane, url, url.tls, connector=self._connector)
         return pool
 
     @property
@@ -172,7 +172,7 @@ class Pools:
         return self._connector
 
     def __iter__(self) -> Iterator[Pool]:
-        return iter(tuple(self._by_address.values()))
+        return iter(tuple(self.by_address.values()))
 
     def sweep(self, now: float) -> None:
         """Called at short intervals: closes what nobody needs, and what leads to where nobody should go."""
@@ -190,11 +190,11 @@ class Pools:
         addresses = {url.address for url in urls}
         self._connector.resolver.keep_only(url.host for url in urls)
         self._connector.contexts.keep_only(frozenset(url.tls for url in urls if url.tls is not None))
-        for address in [address for address in self._by_address if address not in addresses]:
-            pool = self._by_address[address]
+        for address in [address for address in self.by_address if address not in addresses]:
+            pool = self.by_address[address]
             pool.close_idle(self._plane.now())
             if pool.opened == 0:
-                del self._by_address[address]
+                del self.by_address[address]
 
     def close(self) -> None:
         for pool in self:

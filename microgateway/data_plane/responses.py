@@ -5,6 +5,7 @@ the fields that it adds to every answer, and its own problem answers.
 
 import json
 
+from microgateway.core.token_bucket import TOKEN
 from microgateway.exchange import NO_CONTENT, Judgement, Problem
 
 _PROBLEM_FIELDS = b"Content-Type: application/problem+json\r\nCache-Control: no-store\r\n"
@@ -21,6 +22,19 @@ def added_fields(request_id: bytes, judgement: Judgement | None) -> bytes:
         b"X-Request-Id: %b\r\n%b"
         b";r=%b;t=%b\r\nX-RateLimit-Remaining: %b\r\nX-RateLimit-Reset: %b\r\n"
         % (request_id, judgement.limited_by.policy_field, remaining, reset, remaining, reset)  # type: ignore[union-attr]
+    )
+
+
+def answer_head(passed_on: bytes, request_id: bytes, judgement: Judgement, framing: bytes) -> bytes:
+    """The head of a service's answer as the client gets it: its lines, those of `added_fields`, and our framing."""
+    grant = judgement.grant
+    if grant is None:
+        return b"%bX-Request-Id: %b\r\n%b\r\n" % (passed_on, request_id, framing)
+    level, limit = grant.level, grant.limit  # as in `Grant.remaining` and `Grant.reset_seconds`, written out
+    remaining, reset = b"%d" % (level // TOKEN), b"%d" % -((level - limit.capacity) // limit.per_second)
+    return (
+        b"%bX-Request-Id: %b\r\n%b;r=%b;t=%b\r\nX-RateLimit-Remaining: %b\r\nX-RateLimit-Reset: %b\r\n%b\r\n"
+        % (passed_on, request_id, judgement.limited_by.policy_field, remaining, reset, remaining, reset, framing)  # type: ignore[union-attr]
     )
 
 

@@ -1,10 +1,7 @@
 """The head that goes to the upstream: the client's, with our Host, our forwarding fields and our framing."""
 
-from binascii import hexlify
-from random import Random
-
 from microgateway.core.fields import Field
-from microgateway.core.requests import CHUNKED, METHODS_THAT_COUNT_HOPS, NO_BODY, FieldSection, RequestHead
+from microgateway.core.requests import CHUNKED, METHODS_THAT_COUNT_HOPS, NO_BODY, RequestHead
 from microgateway.data_plane.peer import Peer
 from microgateway.exchange import Exchange
 from microgateway.snapshot import Destination, Target
@@ -76,14 +73,3 @@ def _is_ours(authorization: Field) -> bool:
 
 def _framing(body: int) -> bytes:
     return b"Transfer-Encoding: chunked\r\n" if body == CHUNKED else b"Content-Length: %d\r\n" % body
-
-
-def identify(section: FieldSection, random: Random) -> tuple[bytes, bytes]:
-    """The request's id and its W3C traceparent: the client's where they are sane, otherwise new ones.
-
-    A new trace is not sampled, and has the new request id for its own.
-    """
-    if section.traceparent is not None:
-        return section.request_id or hexlify(random.getrandbits(128).to_bytes(16, "big")), section.traceparent
-    digits = hexlify(random.getrandbits(192).to_bytes(24, "big"))  # 128 bits of trace, 64 of span
-    return section.request_id or digits[:32], b"00-%b-%b-00" % (digits[:32], digits[32:])

@@ -21,4 +21,4 @@ class TlsDownstream(Downstream):
         self._pending = b""
         self.deadline = now + LINGER_TIME
         self._paused = False
-        self._transport.resume_reading()
+        self.transport.resume_reading()

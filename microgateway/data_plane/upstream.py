@@ -116,13 +116,6 @@ class UpstreamConnection(asyncio.Protocol):
         if self.forwarding is not None:
             self.forwarding.upstream_caught_up()
 
-    def begin(self, forwarding: "Forwarding", data: bytes) -> None:
-        """Sends a request's head, and takes its answer from now on."""
-        self.forwarding = forwarding
-        self.received = False
-        self.requests += 1
-        self.transport.write(data)
-
     def close(self) -> None:
         """Ends the connection at once; whoever it served is told nothing."""
         self.forwarding = None
@@ -142,8 +135,13 @@ class UpstreamConnection(asyncio.Protocol):
         try:
             if self._reader is not None:
                 self._read_body(forwarding, data)
-            elif self._is_last_head(data, forwarding):
-                self._take_final(forwarding, cast(AnswerHead, self._last_head), data, len(self._last_text))
+            elif (
+                self._last_head is not None  # heads are often the same for a second: the last one is not read again
+                and data.startswith(self._last_text)
+                and not self._pending
+                and forwarding.head.method != b"HEAD"
+            ):
+                self._take_final(forwarding, self._last_head, data, len(self._last_text))
             else:
                 self._read_head(forwarding, self._pending + data if self._pending else data)
         except HeadError as error:
@@ -171,15 +169,6 @@ class UpstreamConnection(asyncio.Protocol):
         if end <= LONGEST_REMEMBERED_HEAD and not to_head:
             self._last_text, self._last_head = data[: end + 4], answer
         self._take_final(forwarding, answer, data, end + 4)
-
-    def _is_last_head(self, data: bytes, forwarding: "Forwarding") -> bool:
-        """Heads are often the same for a second: the connection's last one is not read again."""
-        return (
-            self._last_head is not None
-            and data.startswith(self._last_text)
-            and not self._pending
-            and forwarding.head.method != b"HEAD"
-        )
 
     def _take_interim(self, forwarding: "Forwarding", answer: AnswerHead, data: bytes, position: int) -> None:
         """A 1xx answer: the final one is still to come (RFC 9110, 15.2)."""

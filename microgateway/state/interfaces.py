@@ -1,13 +1,13 @@
 """What the data plane shares among requests, whoever keeps it: this process's memory, or that of several processes."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from microgateway.core.circuit import Breaker, CircuitPolicy, CircuitState, Permit, Refusal
 from microgateway.core.outcome_window import OutcomeWindow
 from microgateway.core.token_bucket import Grant, Limit
 from microgateway.exchange import Event
-from microgateway.state.limits import Claim
+from microgateway.state.limits import Claim, Told
 
 
 class RoomView(Protocol):
@@ -34,6 +34,14 @@ class Limiter(Protocol):
 
     def take_all(self, claims: Sequence[Claim], now: float) -> list[Grant]:
         """One token from every bucket, or none from any where an enforced limit's is empty; in the claims' order."""
+        ...
+
+    def hold(self, claims: Sequence[Claim]) -> Sequence[Any]:
+        """The claims in the form in which `take_again` is quick, which is the limiter's own business."""
+        ...
+
+    def take_again(self, held: Sequence[Any], now: float) -> Told | None:
+        """One token from every bucket where that is plain; None, with nothing taken, where `take_all` must be asked."""
         ...
 
     def peek(self, claims: Sequence[Claim], now: float) -> list[Grant]:

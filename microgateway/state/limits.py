@@ -20,6 +20,10 @@ SWEPT_AT_A_TIME = 2_000  # buckets: about half a millisecond
 Limiting = LimitRule | Principal
 Claim = tuple[Limiting, Subject]
 """One bucket that a request needs a token from: whose limit it is, and who is counted."""
+Told = tuple[Grant | None, Limiting | None, tuple[LimitRule, ...]]
+"""What is told of the limits, whose that is, and the rules that would have refused if they were enforced."""
+HeldClaim = tuple[Limiting, "Room", Subject]
+"""The same, with the room that the bucket is in."""
 
 
 class Room:
@@ -143,6 +147,43 @@ class MemoryLimiter:
             return [Grant(bucket.level >= TOKEN, bucket.limit, bucket.level) for _, _, bucket in found]
         return [room.take(subject, bucket) for room, subject, bucket in found]
 
+    def hold(self, claims: Sequence[Claim]) -> list[HeldClaim]:
+        """The claims in the form in which `take_again` is quick."""
+        rooms = self._rooms
+        return [(limiting, rooms.get(limiting.space) or self._open(limiting.space), who) for limiting, who in claims]
+
+    def take_again(self, held: Sequence[HeldClaim], now: float) -> Told | None:
+        """One token from every bucket, where each is known and has one: the tightest verdict, and whose it is.
+
+        None, with nothing taken or counted, where `take_all` must be asked. This is the way of most requests, so what
+        `TokenBucket.take` and `is_tighter` say is written out here.
+        """
+        instant = int(now * NANOSECONDS)
+        tightest: TokenBucket | None = None
+        limited_by: LimitRule | Principal | None = None
+        least = 0
+        for limiting, room, subject in held:
+            bucket = room.buckets.get(subject)
+            limit = limiting.limit
+            if bucket is None or bucket.limit is not limit:
+                return None
+            elapsed = instant - bucket.updated
+            if elapsed > 0:
+                level = bucket.level + elapsed * limit.per_minute
+                bucket.level = level if level < limit.capacity else limit.capacity
+                bucket.updated = instant
+            level = bucket.level
+            if level < TOKEN:
+                return None
+            if limiting.enforced:
+                left = level // TOKEN
+                if tightest is None or left < least or (left == least and _fills_later(bucket, tightest)):
+                    tightest, limited_by, least = bucket, limiting, left
+        for _, room, subject in held:
+            room.buckets[subject].level -= TOKEN
+            room.admitted += 1
+        return None if tightest is None else Grant(True, tightest.limit, tightest.level), limited_by, ()
+
     def peek(self, claims: Sequence[Claim], now: float) -> list[Grant]:
         """What `take_all` would find, with nothing taken and nothing counted."""
         instant = int(now * NANOSECONDS)
@@ -174,3 +215,9 @@ class MemoryLimiter:
     def _open(self, space: str) -> Room:
         room = self._rooms[space] = Room(self._most_subjects)
         return room
+
+
+def _fills_later(one: TokenBucket, other: TokenBucket) -> bool:
+    """Whether the first is full again later than the second, once a token is taken from each."""
+    missing, other_missing = (bucket.limit.capacity - bucket.level + TOKEN for bucket in (one, other))
+    return missing * other.limit.per_minute > other_missing * one.limit.per_minute

@@ -112,6 +112,37 @@ class TestSeveralLimits:
         assert limiter.room("one").subjects == 2
 
 
+class TestTakingAgain:
+    """The short way for a request whose claims are known: the verdict of the whole way, or none and nothing taken."""
+
+    def test_it_tells_the_tightest_where_all_admit(self, limiter: Limiter) -> None:
+        narrow, wide = rule("narrow", Limit(60, 3)), principal("anna", Limit(60, 5))
+        claims: list[Claim] = [(narrow, "1.2.3.4"), (wide, "anna")]
+        limiter.take_all(claims, 5.0)
+        verdict = limiter.take_again(limiter.hold(claims), 5.0)
+        if verdict is not None:
+            assert verdict[0] is not None
+            assert (verdict[0].remaining, verdict[1], verdict[2]) == (1, narrow, ())
+        assert limiter.take_all(claims, 5.0)[0].admitted is True
+        assert limiter.peek(claims, 5.0)[1].remaining == 5 - 2 - (verdict is not None)
+
+    def test_a_key_alone_is_told_of_its_own(self, limiter: Limiter) -> None:
+        anna = principal("anna", SIXTY)
+        limiter.take("anna", SIXTY, 5.0)
+        held = limiter.hold([(anna, "anna")])
+        left = []
+        while (verdict := limiter.take_again(held, 5.0)) is not None:
+            assert verdict[0] is not None
+            assert verdict[1:] == (anna, ())
+            left.append(verdict[0].remaining)
+        assert left == [1, 0]
+        assert told(limiter.take("anna", SIXTY, 5.0)) == (False, 0, NANOSECONDS, 3 * NANOSECONDS)
+
+    def test_a_bucket_that_is_not_there_is_left_to_the_whole_way(self, limiter: Limiter) -> None:
+        assert limiter.take_again(limiter.hold([(rule("one", SIXTY), "1.2.3.4")]), 5.0) is None
+        assert limiter.room("one").subjects == 0
+
+
 class TestBounds:
     def test_past_its_bound_a_rule_has_its_subjects_share_a_bucket(self, limiter: Limiter) -> None:
         one = rule("one", Limit(60, 2))
