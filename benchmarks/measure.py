@@ -37,6 +37,11 @@ class ProcessorTime:
         return self.ticked - earlier.ticked
 
 
+def own_seconds(pid: int) -> float:
+    """Processor time of this process alone, without its children, up to now. Threads that ended are not in it."""
+    return sum(_threads(pid).values()) / NANOSECONDS
+
+
 def _threads(pid: int) -> dict[int, int]:
     spent: dict[int, int] = {}
     for thread in Path(f"/proc/{pid}/task").glob("*"):

@@ -74,6 +74,7 @@ class Settings(BaseSettings):
     circuit_recovery_timeout: Seconds = Field(30.0, alias="CIRCUIT_RECOVERY_TIMEOUT")
     circuit_half_open_max_calls: Annotated[int, Field(ge=1, le=10_000)] = Field(3, alias="CIRCUIT_HALF_OPEN_MAX_CALLS")
 
+    metrics: bool = Field(True, alias="MICROGATEWAY_METRICS")
     metrics_series: Annotated[int, Field(ge=1, le=10_000)] = Field(100, alias="MICROGATEWAY_METRICS_SERIES")
     metrics_token: str | None = Field(None, alias="MICROGATEWAY_METRICS_TOKEN", min_length=8, repr=False)
     metrics_key_labels: bool = Field(False, alias="MICROGATEWAY_METRICS_KEY_LABELS")

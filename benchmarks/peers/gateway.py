@@ -3,9 +3,9 @@
 import os
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.admin import Admin
@@ -28,7 +28,9 @@ class RunningGateway:
 
 
 @contextmanager
-def running_gateway(name: str, place: Place, *, seed: Path | None = None) -> Iterator[RunningGateway]:
+def running_gateway(
+    name: str, place: Place, *, seed: Path | None = None, variables: Mapping[str, str] | None = None
+) -> Iterator[RunningGateway]:
     """`uvicorn app:app` with an own data folder below the place's, kept from one start to the next."""
     control_port, proxy_port = free_port(), free_port()
     token = secrets.token_urlsafe(24)
@@ -38,6 +40,7 @@ def running_gateway(name: str, place: Place, *, seed: Path | None = None) -> Ite
         "MICROGATEWAY_DATA_DIR": str(place.folder / "data"),
         "MICROGATEWAY_ADMIN_TOKEN": token,
     }
+    environment |= variables or {}
     if seed is not None:
         environment["MICROGATEWAY_SEED"] = str(seed)
     command = [sys.executable, "-m", "uvicorn", "app:app", "--host", "127.0.0.1", "--port", str(control_port)]
@@ -53,19 +56,23 @@ def running_gateway(name: str, place: Place, *, seed: Path | None = None) -> Ite
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """The gateway as a contender. With a `size`, so many routes and keys are loaded before it is measured."""
+    """The gateway as a contender. With a `size`, so many routes and keys are loaded before it is measured.
+
+    `variables` are settings of its environment.
+    """
 
     name: str = "gateway"
     does: str = "key, token bucket per key, route, circuit breaker, request record"
     size: Size | None = None
     methods: tuple[str, ...] = ("GET",)
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     def missing(self) -> str | None:
         return None if (REPOSITORY / "app.py").exists() else "app.py is not there yet"
 
     @contextmanager
     def start(self, place: Place) -> Iterator[Contender]:
-        with running_gateway(self.name, place, seed=self._seed(place)) as gateway:
+        with running_gateway(self.name, place, seed=self._seed(place), variables=self.variables) as gateway:
             yield self._configure(gateway, place)
 
     def _seed(self, place: Place) -> Path | None:

@@ -2,8 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from microgateway.core.redaction import redacted_query
 from microgateway.observability.log_frames import RawRow
@@ -14,8 +13,7 @@ LONGEST_TEXT = 2_048  # characters of a path or a query that are kept
 TRACE_ID = slice(3, 35)  # within a traceparent
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """One request that has ended, by name. Times are monotonic seconds but for `timestamp`; see `Exchange`."""
 
     timestamp: float
@@ -98,7 +96,7 @@ class Ended:
 
 
 def ended(rows: Iterable[RawRow]) -> list[Ended]:
-    return [Ended(*row) for row in rows]
+    return list(map(Ended._make, rows))
 
 
 def as_mapping(row: Row) -> dict[str, Any]:

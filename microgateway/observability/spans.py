@@ -53,10 +53,14 @@ class SpanExport:
     def __call__(self, rows: Iterable[Ended]) -> None:
         for row in rows:
             if row.traceparent.endswith(b"1"):
-                self._waiting.extend(self._maker.spans(row))
-        while len(self._waiting) > MOST_WAITING:
-            self._waiting.pop()
-            self.dropped += 1
+                self._take(list(self._maker.spans(row)))
+
+    def _take(self, spans: list[ReadableSpan]) -> None:
+        """All spans of one request, or none."""
+        if len(self._waiting) + len(spans) > MOST_WAITING:
+            self.dropped += len(spans)
+        else:
+            self._waiting.extend(spans)
 
     def close(self) -> None:
         """Exports what is left, if that does not take too long."""

@@ -70,8 +70,17 @@ class WriterProcess:
             self._feed.writer_ended(unexpectedly=True)
             pause = FIRST_PAUSE if time.monotonic() - began > WELL_AFTER else min(pause * 2, LONGEST_PAUSE)
             _logger().warning("the log's writer ended with %d; it is started again in %g s", code, pause)
+            process = self._process = await self._spawn_after(pause)
+
+    async def _spawn_after(self, pause: float) -> asyncio.subprocess.Process:
+        """Tries until it succeeds: the machine may have no process or memory to give for a while."""
+        while True:
             await asyncio.sleep(pause)
-            process = self._process = await self._spawn()
+            try:
+                return await self._spawn()
+            except OSError as error:
+                _logger().warning("the log's writer can't be started: %s", error)
+                pause = LONGEST_PAUSE
 
     async def _spawn(self) -> asyncio.subprocess.Process:
         """Options go by standard input: a database's URL may hold a password, and everybody sees a command line."""

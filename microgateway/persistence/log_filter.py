@@ -66,7 +66,7 @@ class _Builder:
         return self._contains.format(text=column, part=self.value(part))
 
     def holds_word(self, kind: str, value: object) -> str:
-        return self.holds("z.words", word(kind, value) + "\n")
+        return self.holds("z.keys" if kind == "K" else "z.words", word(kind, value) + "\n")
 
 
 def conditions(wanted: LogFilter, dialect: str) -> Conditions:

@@ -72,6 +72,7 @@ request_log_zones = Table(
     Column("latest", Double, nullable=False),
     Column("slowest", Double, nullable=False),
     Column("words", Text, nullable=False),
-    Column("paths", Text, nullable=False),
     Column("fingerprints", LargeBinary, nullable=False),
+    Column("keys", Text, nullable=False),
+    Column("paths", Text, nullable=False),
 )

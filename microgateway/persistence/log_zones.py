@@ -5,9 +5,12 @@ would still not find a text within a path. A zone costs one row for 512. A searc
 million rows, and then only the rows of those that may hold what it looks for. A zone may say too much, never too
 little. It keeps
 
-    words         one line for each value: `m=GET`, `s=404`, `c=4`, `S=`, `R=`, `K=` with id and name, flags
-    paths         each path once, in lower case
+    words         one line for each value: `m=GET`, `s=404`, `c=4`, `S=` and `R=` with id and name, flags
     fingerprints  four bytes for each request id and trace id
+    keys          as words: `K=` with id and name; there may be many
+    paths         each path once, in lower case
+
+in this order, since SQLite reads as far into a row as it has to.
 
 This module is for the writer too, a process that starts fast: standard library only.
 """
@@ -57,16 +60,20 @@ ZONE_COLUMNS = (
     "latest",
     "slowest",
     "words",
-    "paths",
     "fingerprints",
+    "keys",
+    "paths",
 )
 Row = tuple[Any, ...]  # the values of COLUMNS
-ZoneRow = tuple[int, int, int, float, float, float, str, str, bytes]
+ZoneRow = tuple[int, int, int, float, float, float, str, bytes, str, str]
 
 _TIMESTAMP, _REQUEST_ID, _TRACE_ID, _PATH, _LATENCY = map(
     COLUMNS.index, ("timestamp", "request_id", "trace_id", "path", "latency_ms")
 )
 _KIND = slice(COLUMNS.index("method"), COLUMNS.index("circuit_open") + 1)  # what makes the words, side by side
+
+_KEY_OF_KIND = slice(COLUMNS.index("key_id") - _KIND.start, COLUMNS.index("key") - _KIND.start + 1)
+_KEY = "K"
 
 
 class Zone:
@@ -106,7 +113,8 @@ class Zone:
 
     def row(self) -> ZoneRow:
         """The values of ZONE_COLUMNS."""
-        words = {word for kind in self._kinds for word in _words(kind)}
+        words = {line for kind in self._kinds for line in _words(kind)}
+        keys = {word(_KEY, name) for kind in self._kinds for name in kind[_KEY_OF_KIND] if name is not None}
         return (
             self.first_id,
             self.next_id - 1,
@@ -115,8 +123,9 @@ class Zone:
             self._latest,
             self._slowest,
             "".join(sorted(words)) + "\n",
-            "\n".join(sorted(self._paths)),
             bytes(self._fingerprints),
+            "".join(sorted(keys)) + "\n",
+            "\n".join(sorted(self._paths)),
         )
 
 
@@ -131,11 +140,11 @@ def word(kind: str, value: object) -> str:
 
 
 def _words(kind: Row) -> Iterator[str]:
-    method, status, service_id, service, route_id, route, key_id, key, rate_limited, circuit_open = kind
+    method, status, service_id, service, route_id, route, _, _, rate_limited, circuit_open = kind
     yield word("m", method)
     yield word("s", status)
     yield word("c", status // 100)
-    for letter, values in (("S", (service_id, service)), ("R", (route_id, route)), ("K", (key_id, key))):
+    for letter, values in (("S", (service_id, service)), ("R", (route_id, route))):
         for value in values:
             if value is not None:
                 yield word(letter, value)

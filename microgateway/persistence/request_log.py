@@ -6,7 +6,7 @@ its time is up. A page that is not full by then says so, and its cursor goes on 
 
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -21,8 +21,10 @@ from microgateway.persistence.log_zones import COLUMNS
 
 T = TypeVar("T")
 LogRow = dict[str, Any]
+ZoneSpan = tuple[int, int]  # the first id and the last
 
-ZONES_AT_A_TIME = 48  # some 25 000 rows: a hundredth of a second or two
+ZONES_AT_A_TIME = 64  # that are looked for
+MOST_AT_ONCE = 16  # that are read: some 8 000 rows, a few thousandths of a second
 LONGEST_SEARCH = 0.06  # seconds for a page
 LONGEST_SKIP = 1.0  # seconds for a page far back that is asked for by its number
 LONGEST_COUNT = 0.02  # seconds for the number of all that match
@@ -92,6 +94,31 @@ class RequestLog:
                 yield connection
 
 
+class _Zones:
+    """The zones below an id that may hold what is looked for, newest first; found as far as somebody asks for them."""
+
+    def __init__(self, connection: Connection, where: Conditions, below: int) -> None:
+        self._connection = connection
+        self._where = where
+        self._below: int | None = below
+        self._found: list[ZoneSpan] = []
+
+    def some(self, start: int, count: int) -> list[ZoneSpan]:
+        """So many from this place on, fewer at the end. An id before which nothing is looked for cuts the first."""
+        while len(self._found) < start + count and self._below is not None:
+            self._find_more(self._below)
+        return self._found[start : start + count]
+
+    def _find_more(self, below: int) -> None:
+        sql = (
+            f"SELECT z.first_id, z.last_id FROM request_log_zones AS z WHERE z.first_id < :below{self._where.zones} "
+            f"ORDER BY z.first_id DESC LIMIT {ZONES_AT_A_TIME}"
+        )
+        rows = self._connection.execute(text(sql), {**self._where.values, "below": below}).all()
+        self._found += [(first_id, min(last_id, below - 1)) for first_id, last_id in rows]
+        self._below = rows[-1].first_id if len(rows) == ZONES_AT_A_TIME else None
+
+
 class _Search:
     """One reading of the log on one connection."""
 
@@ -101,104 +128,100 @@ class _Search:
 
     def page(self, wanted: LogFilter, size: int, before: int, offset: int) -> LogPage:
         where = self._conditions(wanted)
-        total, is_exact = self._count_all(where) if wanted.is_empty else self._count(where)
+        zones = _Zones(self._connection, where, NEWEST)
+        total, is_exact = self._count_all() if wanted.is_empty else self._count(where, zones)
         give_up_at = self._now() + (LONGEST_SKIP if offset else LONGEST_SEARCH)
         if offset and wanted.is_empty and before == NEWEST:
             before, offset = self._place_of(offset)
-        rows, reached = self._collect(where, size + 1, before, offset, give_up_at)
+        if before != NEWEST:
+            zones = _Zones(self._connection, where, before)
+        rows, reached = self._collect(where, zones, size + 1, offset, give_up_at)
         if len(rows) > size:
             return LogPage(rows[:size], total, is_exact, rows[size - 1]["id"], is_complete=True)
         return LogPage(rows, total, is_exact, reached, is_complete=reached is None)
 
     def one(self, row_id: str) -> LogRow | None:
         if row_id.isascii() and row_id.isdecimal() and len(row_id) < len(str(NEWEST)):
-            found = self._connection.execute(
-                text(f"SELECT {_SELECTED} FROM request_log AS r WHERE r.id = :id"), {"id": int(row_id)}
-            ).first()
+            sql = f"SELECT {_SELECTED} FROM request_log AS r WHERE r.id = :id"
+            found = self._connection.execute(text(sql), {"id": int(row_id)}).first()
             if found is not None:
                 return _as_row(found)
-        rows, _ = self._collect(self._conditions(LogFilter(request_id=row_id)), 1, NEWEST, 0, float("inf"))
+        where = self._conditions(LogFilter(request_id=row_id))
+        rows, _ = self._collect(where, _Zones(self._connection, where, NEWEST), 1, 0, float("inf"))
         return rows[0] if rows else None
 
     def piece(self, wanted: LogFilter, before: int) -> tuple[list[LogRow], int | None]:
         """Some rows, and where to go on, None at the end."""
-        rows, reached = self._collect(self._conditions(wanted), ROWS_PER_PIECE, before, 0, self._now() + LONGEST_SEARCH)
+        where = self._conditions(wanted)
+        give_up_at = self._now() + LONGEST_SEARCH
+        zones = _Zones(self._connection, where, before)
+        rows, reached = self._collect(where, zones, ROWS_PER_PIECE, 0, give_up_at)
         return rows, rows[-1]["id"] if len(rows) == ROWS_PER_PIECE else reached
 
     def _collect(
-        self, where: Conditions, wanted: int, before: int, offset: int, give_up_at: float
+        self, where: Conditions, zones: _Zones, wanted: int, offset: int, give_up_at: float
     ) -> tuple[list[LogRow], int | None]:
         """At most `wanted` rows. Where it gave up: the id that everything not yet seen is below; None at the end."""
         rows: list[LogRow] = []
-        while (low := self._window(where, before)) is not None:
-            if offset:
-                found = self._count_window(where, before, low, offset)
-                if found < offset:
-                    offset -= found
-                    before = low
-                    if self._now() >= give_up_at:
-                        return rows, before
-                    continue
-            rows += self._rows(where, before, low, wanted - len(rows), offset)
+        start, count = 0, 1  # what is common fills its page from one zone
+        while spans := zones.some(start, count):
+            if offset and (found := self._count_in(where, spans)) <= offset:
+                offset -= found
+            else:
+                rows += self._rows(where, spans, wanted - len(rows) + offset)[offset:]
+                offset = 0
             if len(rows) == wanted:
                 break
-            before, offset = low, 0
+            start, count = start + count, min(2 * count, MOST_AT_ONCE)
             if self._now() >= give_up_at:
-                return rows, before
+                return rows, spans[-1][0]
         return rows, None
 
-    def _window(self, where: Conditions, before: int) -> int | None:
-        """The first id of the last of the next few zones that may hold something."""
-        zones = f"SELECT z.first_id FROM request_log_zones AS z WHERE z.first_id < :before{where.zones}"
-        newest = f"{zones} ORDER BY z.first_id DESC LIMIT {ZONES_AT_A_TIME}"
-        low: int | None = self._scalar(f"SELECT min(first_id) FROM ({newest}) AS newest", where, before=before)
-        return low
+    def _rows(self, where: Conditions, spans: Sequence[ZoneSpan], limit: int) -> list[LogRow]:
+        """The newest of these zones. Each part ends by itself when it has enough, so little is read in vain."""
+        newest, end = f"SELECT {_SELECTED} FROM request_log AS r", f"ORDER BY r.id DESC LIMIT {limit}"
+        parts = (
+            f"SELECT * FROM ({newest} WHERE r.id BETWEEN {first} AND {last}{where.rows} {end}) AS z{first}"
+            for first, last in spans
+        )
+        rows = self._connection.execute(text(" UNION ALL ".join(parts)), where.values)
+        return sorted(map(_as_row, rows), key=_id, reverse=True)[:limit]
 
-    def _rows(self, where: Conditions, before: int, low: int, limit: int, offset: int) -> list[LogRow]:
-        sql = f"SELECT {_SELECTED}{_joined(where)} ORDER BY z.first_id DESC, r.id DESC LIMIT :limit OFFSET :offset"
-        values = {**where.values, "before": before, "low": low, "limit": limit, "offset": offset}
-        return [_as_row(row) for row in self._connection.execute(text(sql), values)]
+    def _count_in(self, where: Conditions, spans: Sequence[ZoneSpan]) -> int:
+        parts = (
+            f"(SELECT count(*) FROM request_log AS r WHERE r.id BETWEEN {first} AND {last}{where.rows})"
+            for first, last in spans
+        )
+        return int(self._connection.execute(text(f"SELECT {' + '.join(parts)}"), where.values).scalar_one())
 
-    def _count_window(self, where: Conditions, before: int, low: int, most: int) -> int:
-        sql = f"SELECT count(*) FROM (SELECT 1{_joined(where)} LIMIT :most) AS counted"
-        return int(self._scalar(sql, where, before=before, low=low, most=most))
-
-    def _count(self, where: Conditions) -> tuple[int, bool]:
+    def _count(self, where: Conditions, zones: _Zones) -> tuple[int, bool]:
         """How many match, as far as that can be counted soon; and whether that is all of them."""
         give_up_at = self._now() + LONGEST_COUNT
-        total, before = 0, NEWEST
-        while (low := self._window(where, before)) is not None:
-            total += self._count_window(where, before, low, MOST_COUNTED + 1 - total)
+        total = start = 0
+        while spans := zones.some(start, MOST_AT_ONCE):
+            if start and self._now() >= give_up_at:
+                return total, False
+            total += self._count_in(where, spans)
             if total > MOST_COUNTED:
                 return MOST_COUNTED, False
-            before = low
-            if self._now() >= give_up_at:
-                return total, self._window(where, before) is None
+            start += len(spans)
         return total, True
 
-    def _count_all(self, where: Conditions) -> tuple[int, bool]:
-        return int(self._scalar("SELECT coalesce(sum(row_count), 0) FROM request_log_zones", where)), True
+    def _count_all(self) -> tuple[int, bool]:
+        sql = "SELECT coalesce(sum(row_count), 0) FROM request_log_zones"
+        return int(self._connection.execute(text(sql)).scalar_one()), True
 
     def _place_of(self, offset: int) -> tuple[int, int]:
         """The zone in which the row at this place is: the id that it is below, and how many more to pass over."""
         found = self._connection.execute(text(_FIND_PLACE), {"offset": offset}).first()
         return (0, 0) if found is None else (found.last_id + 1, offset - int(found.skipped))
 
-    def _scalar(self, sql: str, where: Conditions, **values: int) -> Any:
-        used = {name: value for name, value in where.values.items() if f":{name}" in sql}
-        return self._connection.execute(text(sql), used | values).scalar_one()
-
     def _conditions(self, wanted: LogFilter) -> Conditions:
         return conditions(wanted, self._connection.dialect.name)
 
 
-def _joined(where: Conditions) -> str:
-    """Zones outside, rows inside: CROSS JOIN keeps SQLite to that order."""
-    return (
-        " FROM request_log_zones AS z CROSS JOIN request_log AS r "
-        "WHERE r.id BETWEEN z.first_id AND z.last_id AND z.first_id < :before AND z.first_id >= :low "
-        f"AND r.id < :before{where.zones}{where.rows}"
-    )
+def _id(row: LogRow) -> int:
+    return int(row["id"])
 
 
 def _as_row(values: Any) -> LogRow:

@@ -32,7 +32,7 @@ class Observatory:
     @property
     def sinks(self) -> Sequence[Sink]:
         """Who is to be handed every batch of exchanges."""
-        return (self.metrics.count,)
+        return (self.metrics.count,) if self._settings.metrics else ()
 
     def open(
         self, *, listener: Listener, recorder: Recorder, circuits: MemoryCircuits, sources: Sequence[Source] = ()

@@ -16,7 +16,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from microgateway.exchange import Exchange
 from microgateway.observability.log_frames import raw_rows
 from microgateway.observability.log_rows import ended
-from microgateway.observability.spans import MOST_WAITING, SpanExport
+from microgateway.observability.spans import MOST_WAITING, SPANS_AT_A_TIME, SpanExport
 from tests.observability.exchanges import destination, exchange, principal
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -31,6 +31,8 @@ class Collector(HTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.received: list[ExportTraceServiceRequest] = []
         self.status = 200
+        self.answers = threading.Event()
+        self.answers.set()
 
     @property
     def url(self) -> str:
@@ -53,6 +55,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         assert self.path == "/v1/traces"
+        self.server.answers.wait()
         self.server.received.append(ExportTraceServiceRequest.FromString(body))
         self.send_response(self.server.status)
         self.send_header("Content-Length", "0")
@@ -168,8 +171,10 @@ def test_a_collector_that_refuses_costs_spans_and_nothing_else() -> None:
 
 def test_what_waits_for_a_collector_is_bounded() -> None:
     with collecting() as collector:
+        collector.answers.clear()
         export = SpanExport(collector.url, "edge")
-        rows = ended(raw_rows([sampled()]))
-        export(rows * MOST_WAITING)  # at once, before a thread can take any
-        assert export.dropped >= MOST_WAITING - 512
+        export(ended(raw_rows([sampled()])) * MOST_WAITING)
+        collector.answers.set()
         export.close()
+    assert export.dropped >= MOST_WAITING - SPANS_AT_A_TIME  # of twice as many spans
+    assert export.exported + export.dropped == 2 * MOST_WAITING

@@ -111,10 +111,14 @@ def test_a_killed_gateway_loses_at_most_a_batch_interval(tmp_path: Path) -> None
 def test_what_a_killed_gateway_had_sent_its_writer_writes(tmp_path: Path) -> None:
     with running_upstream() as upstream, running_gateway(tmp_path) as gateway:
         gateway.operator.create_public_route("/a", upstream.url)
+        (writer,) = children(gateway.command.pid)
+        os.kill(writer, signal.SIGSTOP)
         with gateway.connect() as client:
-            for number in range(64):  # a whole batch, which is sent at once
+            for number in range(64):
                 assert client.ask(request(f"/a/{number}")).status == 200
+        assert logged(gateway) == []  # this had all of them sent, and nobody writes them
         os.kill(gateway.command.pid, signal.SIGKILL)
+        os.kill(writer, signal.SIGCONT)
         gateway.command.wait()  # its output ends when the writer has ended too
     assert len(rows_of(tmp_path)) == 64
 

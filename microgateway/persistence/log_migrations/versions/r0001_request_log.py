@@ -57,8 +57,9 @@ def upgrade() -> None:
         sa.Column("latest", sa.Double, nullable=False),
         sa.Column("slowest", sa.Double, nullable=False),
         sa.Column("words", sa.Text, nullable=False),
-        sa.Column("paths", sa.Text, nullable=False),
         sa.Column("fingerprints", sa.LargeBinary, nullable=False),
+        sa.Column("keys", sa.Text, nullable=False),
+        sa.Column("paths", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("first_id", name="pk_request_log_zones"),
     )
     if op.get_bind().dialect.name == "postgresql":
