@@ -27,7 +27,7 @@ from microgateway.control_plane.access import SIGN_IN, AdminAccess, bearer
 from microgateway.control_plane.body_limit import LARGEST_BODY, BodyLimit
 from microgateway.control_plane.configuration import Configuration
 from microgateway.control_plane.dashboard_files import dashboard_router
-from microgateway.control_plane.dependencies import ControlPlane
+from microgateway.control_plane.dependencies import ControlPlane, ProxyAddress
 from microgateway.control_plane.description import DescribedApp
 from microgateway.control_plane.live_view import Live
 from microgateway.control_plane.problems import documented, install_problems
@@ -49,12 +49,14 @@ def create_app(
     verifier: Verifier,
     metrics_token: str | None = None,
     readiness: Callable[[], str | None],
+    proxy: Callable[[], ProxyAddress | None] = lambda: None,
     lifespan: Lifespan | None = None,
     largest_body: int = LARGEST_BODY,
 ) -> FastAPI:
     """The ASGI application. It does no I/O before `lifespan`, within which `configuration` has to be loaded.
 
-    `readiness` says why no traffic should be sent here, or None; `largest_body` is bytes.
+    `readiness` says why no traffic should be sent here, or None; `proxy` says where the proxy port is. `largest_body`
+    is bytes.
     """
     app = DescribedApp(
         title="MicroGateway",
@@ -66,7 +68,9 @@ def create_app(
         redirect_slashes=False,
     )
     sessions = Sessions(admin_token=admin_token, clock=clock)
-    app.state.control_plane = ControlPlane(configuration, live, log, clock, clock.now(), readiness, verifier, sessions)
+    app.state.control_plane = ControlPlane(
+        configuration, live, log, clock, clock.now(), readiness, verifier, sessions, proxy
+    )
     guarded = [Depends(bearer())]
     resources = (
         services,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar
 
 from fastapi import Depends, Path, Query, Request
 from pydantic import BaseModel
@@ -22,6 +22,14 @@ LARGEST_OFFSET = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
+class ProxyAddress:
+    """How clients speak to the proxy port, at whatever host they reach it."""
+
+    scheme: Literal["http", "https"]
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class ControlPlane:
     """All that the endpoints work with. `readiness` says why no traffic should be sent here, or None.
 
@@ -36,6 +44,7 @@ class ControlPlane:
     readiness: Callable[[], str | None]
     verifier: Verifier
     sessions: Sessions
+    proxy: Callable[[], "ProxyAddress | None"]
     failed_attempts: FailedAttempts = field(default_factory=FailedAttempts)
     failed_sign_ins: FailedAttempts = field(default_factory=FailedAttempts)
 

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from microgateway.control_plane.access import bearer
-from microgateway.control_plane.dependencies import Here
+from microgateway.control_plane.dependencies import Here, ProxyAddress
 from microgateway.control_plane.problems import AccessDeniedError, documented
 from microgateway.control_plane.sessions import COOKIE_PATH, LIFETIME, cookie_name
 from microgateway.entities import utc
@@ -22,9 +22,10 @@ class SignIn(BaseModel):
 
 
 class SessionAnswer(BaseModel):
-    """`expires_at` is null for who came with the admin token itself."""
+    """`expires_at` is null for who came with the admin token itself. `proxy` is where the proxy port is."""
 
     expires_at: AwareDatetime | None
+    proxy: ProxyAddress | None
 
 
 class NewSessionAnswer(BaseModel):
@@ -58,7 +59,7 @@ async def sign_in(here: Here, wanted: SignIn, request: Request, response: Respon
 @router.get("", dependencies=guarded, responses=documented(401, 422, 503))
 async def get_session(here: Here, request: Request) -> SessionAnswer:
     session = here.sessions.find(request.headers)
-    return SessionAnswer(expires_at=None if session is None else utc(session.expires_at))
+    return SessionAnswer(expires_at=None if session is None else utc(session.expires_at), proxy=here.proxy())
 
 
 @router.delete("", status_code=204, dependencies=guarded, responses=documented(401, 422, 503))

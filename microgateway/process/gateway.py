@@ -10,6 +10,7 @@ from microgateway.clock import SystemClock
 from microgateway.control_plane.access import load_or_create_admin_token
 from microgateway.control_plane.app import create_app
 from microgateway.control_plane.configuration import Configuration
+from microgateway.control_plane.dependencies import ProxyAddress
 from microgateway.control_plane.live_view import Live
 from microgateway.core.token_bucket import Limit
 from microgateway.data_plane.health_checks import HealthChecker
@@ -154,6 +155,9 @@ class Gateway:
             return "The gateway is draining."
         return None if self._listener.is_listening else "The proxy port is not open."
 
+    def _proxy_address(self) -> ProxyAddress:
+        return ProxyAddress("https" if self.settings.tls_cert else "http", self.proxy_port)
+
     def _control_plane(self) -> FastAPI:
         return create_app(
             configuration=self.configuration,
@@ -172,6 +176,7 @@ class Gateway:
             metrics_token=self.settings.metrics_token,
             verifier=self._verifier,
             readiness=self.why_not_ready,
+            proxy=self._proxy_address,
         )
 
     async def _publish(self, snapshot: Snapshot) -> None:

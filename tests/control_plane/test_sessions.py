@@ -168,6 +168,6 @@ class TestEnd:
         assert (await browser.ask()).status_code == 401
 
     async def test_with_the_admin_token_there_is_nothing_to_end(self, control: Control) -> None:
-        assert await control.get("/api/session") == {"expires_at": None}
+        assert await control.get("/api/session") == {"expires_at": None, "proxy": None}
         assert await control.delete("/api/session") is None
         assert (await control.get("/api/services"))["total"] == 0

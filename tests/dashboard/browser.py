@@ -10,6 +10,12 @@ from playwright.async_api import Browser, ConsoleMessage, Locator, Page, expect
 
 from tests.process.gateway import Gateway
 
+# Resolved when the view stands there: its module is loaded when it is shown for the first time
+GO = """view => new Promise((resolve) => {
+    const look = () => (document.querySelector("main .view-head") ? resolve() : requestAnimationFrame(look));
+    addEventListener("hashchange", look, { once: true });
+    if (location.hash === "#/" + view) look(); else location.hash = "#/" + view;
+})"""
 WIDE = {"width": 1280, "height": 860}
 
 
@@ -31,12 +37,12 @@ class Dashboard:
     async def sign_in(self, view: str = "") -> None:
         """By the address that the gateway prints, and on to a view."""
         await self.page.goto(f"{self.url}#token={self.gateway.admin_token}")
-        await expect(self.page.get_by_role("navigation", name="Views")).to_be_visible()
+        await self.page.locator("main .view-head").wait_for()
         if view:
             await self.go(view)
 
     async def go(self, view: str) -> None:
-        await self.page.evaluate("view => { location.hash = '#/' + view; }", view)
+        await self.page.evaluate(GO, view)
 
     async def press(self, *keys: str) -> None:
         for key in keys:
@@ -53,6 +59,10 @@ class Dashboard:
 
     def field(self, label: str) -> Locator:
         return self.dialog().get_by_label(label, exact=True)
+
+    def found(self, name: str = "") -> Locator:
+        """What the palette offers."""
+        return self.page.locator("dialog.palette").get_by_role("option", name=name)
 
     async def notice(self, text: str) -> None:
         await expect(self.page.locator(".toast", has_text=text)).to_be_visible()

@@ -76,7 +76,7 @@ async function send(method, path, body, { headers = {}, signal } = {}) {
 
 async function refusal(answer) {
   const problem = await answer.json().catch(() => ({ detail: `The gateway answered ${answer.status}.` }));
-  if (answer.status === 401 && !answer.url.endsWith("/api/session") && localStorage.getItem(PROOF)) access.dispatchEvent(new Event("lost"));
+  if (problem.code === "admin_token_required" && !answer.url.endsWith("/api/session") && mayBeSignedIn()) access.dispatchEvent(new Event("lost"));
   return new ApiError(answer.status, problem);
 }
 

@@ -17,7 +17,7 @@ export function openDialog({ title, subtitle, body, foot, kind = "box", mayClose
   node.append(
     h("header", { class: "dialog-head" },
       h("div", { class: "titles" }, h("h2", { id }, title), subtitle ? h("p", {}, subtitle) : null),
-      h("button", { class: "button quiet square", "aria-label": "Close", onclick: leave, type: "button" }, icon("close"))),
+      h("button", { class: "button quiet square", "aria-label": "Close", onclick: leave }, icon("close"))),
     h("div", { class: "dialog-body" }, body),
     foot ? h("footer", { class: "dialog-foot" }, foot) : "");
   node.addEventListener("keydown", (event) => {
@@ -38,8 +38,8 @@ export function openDialog({ title, subtitle, body, foot, kind = "box", mayClose
 /** Asks before something that can't be undone. True when it is meant. */
 export async function confirm({ title, text, action, tone = "danger" }) {
   const id = freshId("text");
-  const cancel = h("button", { class: "button", type: "button", autofocus: true }, "Cancel");
-  const proceed = h("button", { class: `button ${tone}`, type: "button" }, action);
+  const cancel = h("button", { class: "button", autofocus: true }, "Cancel");
+  const proceed = h("button", { class: `button ${tone}` }, action);
   const dialog = openDialog({ title, body: h("p", { id, class: "muted" }, text), foot: [cancel, proceed], describedBy: id });
   cancel.addEventListener("click", () => dialog.close(false));
   proceed.addEventListener("click", () => dialog.close(true));

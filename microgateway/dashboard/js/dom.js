@@ -4,7 +4,7 @@ const SVG = "http://www.w3.org/2000/svg";
 
 /** h("button", { class: "button", onclick: save, hidden: false }, "Save", [more], null) */
 export function h(tag, attributes, ...children) {
-  return furnish(document.createElement(tag), attributes, children);
+  return furnish(document.createElement(tag), tag === "button" ? { type: "button", ...attributes } : attributes, children);
 }
 
 /** The same for SVG. */
@@ -33,6 +33,9 @@ export function fill(node, ...children) {
 export function say(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
+
+/** A span of a class, since there are so many. */
+export const span = (className, ...children) => h("span", { class: className }, ...children);
 
 let latest = 0;
 

@@ -1,58 +1,62 @@
-// The drawer in which an entity is created or edited.
+// The drawer in which an entity is created, edited and removed.
 
+import { ask } from "./actions.js";
 import { freshId, h } from "./dom.js";
+import { api } from "./api.js";
 import { confirm, openDialog } from "./dialog.js";
 import { createForm } from "./form.js";
-import { failed } from "./notices.js";
+import { notify } from "./notices.js";
+import { keep } from "./router.js";
 import { otherFields } from "./schema.js";
 
 /**
- * `save(form)` sends it; what it answers is handed on. `remove` is `{ label, title, text, run }`. Answers what `save` or
- * `remove.run` did, or undefined when it was left.
+ * `entity` is null for a new one, which begins with `values`. `nameOf(entity)` is what it is called; `remove` is
+ * `{ label, done, text }`. Answers what was saved, or null.
  */
-export async function openEditor({ title, subtitle, spec, fields, values, saveLabel, save, remove }) {
+export async function openEditor({ kind, path, spec, nameOf, subtitle, fields, entity, values = {}, remove, isQuiet = false }) {
   const id = freshId("editor");
-  const rest = spec ? await otherFields(spec, fields).catch(() => []) : [];
-  const submit = h("button", { class: "button primary", type: "submit", form: id }, saveLabel);
-  const cancel = h("button", { class: "button", type: "button" }, "Cancel");
+  const rest = await otherFields(spec, fields).catch(() => []);
+  const submit = h("button", { class: "button primary", type: "submit", form: id }, entity ? "Save changes" : `Create ${kind}`);
+  const cancel = h("button", { class: "button" }, "Cancel");
+  const own = entity && `${path}/${entity.id}`;
   const form = createForm({
     id,
     fields: [...fields, ...rest],
-    values,
+    values: entity ?? values,
     async onSubmit() {
       if (submit.getAttribute("aria-disabled")) return;
       submit.setAttribute("aria-disabled", "true");
       try {
-        const result = await save(form);
-        dialog.close(result ?? true);
+        dialog.close(await (entity ? api.patch(own, form.patch()) : api.post(path, form.body())));
       } finally {
         submit.removeAttribute("aria-disabled");
       }
     },
   });
-  const foot = [remove ? removeButton(remove, () => dialog) : null, cancel, submit];
   const before = printOf(form.node);
   const dialog = openDialog({
-    title, subtitle, body: form.node, foot, kind: "drawer",
+    title: entity ? `Edit ${nameOf(entity)}` : `New ${kind}`,
+    subtitle,
+    body: form.node,
+    foot: [entity ? removeButton(nameOf(entity), own, remove, () => dialog.close(null)) : null, cancel, submit],
+    kind: "drawer",
     mayClose: () => printOf(form.node) === before || confirm({ title: "Leave without saving?", text: "What you have changed here is not saved.", action: "Leave" }),
   });
-  cancel.addEventListener("click", () => dialog.close(undefined));
+  cancel.addEventListener("click", () => dialog.close(null));
   form.node.querySelector("input, select, textarea")?.focus();
-  return dialog.closed;
+  const saved = (await dialog.closed) ?? null;
+  keep({ create: "", open: "" });
+  if (saved && !isQuiet) notify(`${nameOf(saved)} is ${entity ? "saved" : "created"}, and in force.`);
+  return saved;
 }
 
-function removeButton({ label, title, text, run }, dialog) {
-  const button = h("button", { class: "button quiet bad start", type: "button" }, label);
-  button.addEventListener("click", async () => {
-    if (!(await confirm({ title, text, action: label }))) return;
-    try {
-      await run();
-      dialog().close("removed");
-    } catch (error) {
-      failed(error);
-    }
-  });
-  return button;
+/** `remove` as in `openEditor`. */
+export function askToRemove(name, path, { label, done, text }) {
+  return ask({ title: `${label} ${name}?`, text, action: label }, () => api.delete(path), `${name} is ${done}.`);
+}
+
+function removeButton(name, path, remove, close) {
+  return h("button", { class: "button quiet bad start", onclick: async () => { if (await askToRemove(name, path, remove)) close(); } }, remove.label);
 }
 
 function printOf(form) {

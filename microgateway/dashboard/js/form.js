@@ -1,6 +1,6 @@
 // Forms made of field descriptions. What the API complains of is shown at the field that it names.
 
-import { fill, freshId, h, icon } from "./dom.js";
+import { fill, freshId, h, icon, span } from "./dom.js";
 
 /**
  * `fields`: `{ name, label, kind, hint?, placeholder?, wide?, required?, options?, default? }` or
@@ -113,12 +113,12 @@ function buildOne(field, values, made) {
     },
   });
   const hint = field.hint ? h("p", { class: "hint", id: ids.hint }, field.hint) : null;
-  const isWide = field.wide || ["targets", "methods", "several"].includes(field.kind);
+  const isWide = field.wide || ["targets", "several"].includes(field.kind);
   return h("div", { class: `field${isWide ? " wide" : ""}` }, control.isLabelled ? null : labelOf(field, ids), control.node, hint, error);
 }
 
 function labelOf(field, ids) {
-  const optional = field.optional ? h("span", { class: "optional" }, " optional") : null;
+  const optional = field.optional ? span("optional", " optional") : null;
   return h("label", { for: ids.input }, field.label, optional);
 }
 
@@ -156,24 +156,15 @@ const CONTROLS = {
     const read = () => input.value.split(/[\s,]+/).filter(Boolean).map((word) => (/^\d+$/.test(word) && field.numbers ? Number(word) : word));
     return { node: input, input, read: () => (field.nullable && read().length === 0 ? undefined : read()) };
   },
-  methods(field, value, ids) {
-    const known = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
-    const other = (value ?? []).filter((method) => !known.includes(method));
-    const boxes = [...known, ...other].map((method) => {
-      const box = h("input", { type: "checkbox", value: method, checked: (value ?? []).includes(method) });
-      return { box, node: h("label", {}, box, method) };
-    });
-    const node = h("div", { class: "checks", role: "group", id: ids.input, "aria-label": field.label, tabindex: "-1" }, boxes.map((entry) => entry.node));
-    return { node: [h("span", { class: "label-text" }, field.label), node], input: node, isLabelled: true, read: () => boxes.filter(({ box }) => box.checked).map(({ box }) => box.value) };
-  },
   /** Several choices out of many. */
   several(field, value, ids) {
-    const boxes = field.options.map(([name, label]) => {
+    const other = (value ?? []).filter((name) => !field.options.some(([known]) => known === name)).map((name) => [name, name]);
+    const boxes = [...field.options, ...other].map(([name, label]) => {
       const box = h("input", { type: "checkbox", value: name, checked: (value ?? []).includes(name) });
       return { box, node: h("label", {}, box, label) };
     });
     const node = h("div", { class: "checks", role: "group", id: ids.input, "aria-label": field.label, tabindex: "-1" }, boxes.map((entry) => entry.node));
-    return { node: [h("span", { class: "label-text" }, field.label), node], input: node, isLabelled: true, read: () => boxes.filter(({ box }) => box.checked).map(({ box }) => box.value) };
+    return { node: [span("label-text", field.label), node], input: node, isLabelled: true, read: () => boxes.filter(({ box }) => box.checked).map(({ box }) => box.value) };
   },
   targets(field, value, ids) {
     const rows = h("div", { class: "rows", id: ids.input, tabindex: "-1", role: "group", "aria-label": field.label });
@@ -181,13 +172,13 @@ const CONTROLS = {
     const add = (target = { url: "", weight: 1 }) => {
       const url = h("input", { class: "input mono", value: target.url, placeholder: "http://10.0.0.5:8000", "aria-label": "URL of a target", spellcheck: "false" });
       const weight = h("input", { class: "input number", value: target.weight, inputmode: "numeric", "aria-label": "Weight of the target" });
-      const remove = h("button", { class: "button quiet square", type: "button", "aria-label": "Remove this target", onclick: () => { row.remove(); more.focus(); } }, icon("close"));
+      const remove = h("button", { class: "button quiet square", "aria-label": "Remove this target", onclick: () => { row.remove(); more.focus(); } }, icon("close"));
       const row = h("div", { class: "row" }, url, weight, remove);
       known.set(row, { url, weight, rest: target });
       more.before(row);
       return url;
     };
-    const more = h("button", { class: "button small", type: "button", onclick: () => add().focus() }, icon("plus"), "Add a target");
+    const more = h("button", { class: "button small", onclick: () => add().focus() }, icon("plus"), "Add a target");
     rows.append(more);
     (value ?? []).forEach(add);
     const number = (text) => (text.trim() === "" || Number.isNaN(Number(text)) ? text : Number(text));
@@ -195,7 +186,7 @@ const CONTROLS = {
       const { url, weight, rest } = known.get(row);
       return { ...rest, url: url.value.trim(), weight: number(weight.value) };
     });
-    return { node: [h("span", { class: "label-text" }, field.label), rows], input: rows, isLabelled: true, read };
+    return { node: [span("label-text", field.label), rows], input: rows, isLabelled: true, read };
   },
   /** Several fields as one object in JSON. */
   rest(field, value, ids) {

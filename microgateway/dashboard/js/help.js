@@ -1,6 +1,6 @@
 // Every shortcut, and a way to switch off those of a single letter.
 
-import { h } from "./dom.js";
+import { h, span } from "./dom.js";
 import { openDialog } from "./dialog.js";
 import { VIEWS } from "./views.js";
 
@@ -21,7 +21,7 @@ export function openHelp() {
     title: "Shortcuts",
     kind: "box broad",
     body: [
-      h("ul", { class: "shortcuts" }, keys.map(([label, ...strokes]) => h("li", {}, label, h("span", { class: "nowrap" }, strokes.map((stroke) => [h("kbd", {}, stroke), " "]))))),
+      h("ul", { class: "shortcuts" }, keys.map(([label, ...strokes]) => h("li", {}, label, span("nowrap", strokes.map((stroke) => [h("kbd", {}, stroke), " "]))))),
       h("label", { class: "switch" }, wanted, h("span", {}, "Single letters are shortcuts")),
     ],
   });

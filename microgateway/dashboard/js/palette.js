@@ -1,6 +1,6 @@
 // Ctrl+K: go anywhere, find any service, route or key, do what can be done.
 
-import { fill, freshId, h, icon } from "./dom.js";
+import { fill, freshId, h, icon, span } from "./dom.js";
 import { all } from "./api.js";
 import { go } from "./router.js";
 import { VIEWS } from "./views.js";
@@ -29,7 +29,7 @@ export function openPalette() {
     chosen = Math.min(chosen, Math.max(0, shown.length - 1));
     fill(list, shown.map((entry, place) => h("li", {
       id: `${id}-${place}`, role: "option", "aria-selected": String(place === chosen), onclick: () => run(entry), onpointermove: () => choose(place),
-    }, icon(entry.icon), h("span", {}, entry.label), h("span", { class: "kind" }, entry.kind))));
+    }, icon(entry.icon), h("span", {}, entry.label), span("kind", entry.kind))));
     nothing.hidden = shown.length > 0;
     point();
   }
@@ -75,8 +75,10 @@ export function openPalette() {
   node.showModal();
   input.focus();
   draw();
-  findable((more) => {
-    entries = [...entries, ...more];
+  const parts = [entries];
+  findable((place, more) => {
+    parts[place + 1] = more;
+    entries = parts.flat();
     if (node.isConnected) draw();
   });
 }
@@ -87,15 +89,15 @@ function commands() {
   return [...views, ...creations.map(([name, what]) => entryOf(`Create ${what === "API key" ? "an" : "a"} ${what}`, "action", "plus", () => go(name, { create: "yes" })))];
 }
 
-/** Names of everything, as they arrive. A list that can't be read has none to offer. */
+/** Names of everything, as they arrive, each kind at its place. A list that can't be read has none to offer. */
 function findable(onMore) {
   const kinds = [
     ["services", "service", (item) => item.name],
     ["routes", "route", (item) => `${item.path}${item.methods.length ? ` ${item.methods.join(" ")}` : ""}`],
     ["keys", "key", (item) => item.name],
   ];
-  for (const [name, kind, label] of kinds) {
-    all(`api/${name}`).then((items) => onMore(items.map((item) => entryOf(label(item), kind, name, () => go(name, { open: item.id }))))).catch(() => {});
+  for (const [place, [name, kind, label]] of kinds.entries()) {
+    all(`api/${name}`).then((items) => onMore(place, items.map((item) => entryOf(label(item), kind, name, () => go(name, { open: item.id }))))).catch(() => {});
   }
 }
 

@@ -1,6 +1,7 @@
 // Small parts that views share: their head, their filters, badges, and what stands in the place of nothing.
 
-import { freshId, h, icon } from "./dom.js";
+import { h, icon, span } from "./dom.js";
+import { percent } from "./format.js";
 
 export function viewHead(title, subtitle, ...tools) {
   return h("header", { class: "view-head" },
@@ -9,7 +10,7 @@ export function viewHead(title, subtitle, ...tools) {
 }
 
 export function createButton(label, onclick) {
-  return h("button", { class: "button primary", type: "button", "data-create": true, "data-focus": "create", onclick }, icon("plus"), label);
+  return h("button", { class: "button primary", "data-create": true, "data-focus": "create", onclick }, icon("plus"), label);
 }
 
 export function searchBox({ label, value = "", oninput }) {
@@ -35,7 +36,7 @@ export function filterBox({ label, all, options, value = "", onchange }) {
 
 /** Buttons of which one is pressed. */
 export function segments({ label, options, value, onchange }) {
-  const buttons = options.map(([name, text]) => h("button", { type: "button", "aria-pressed": String(name === value), onclick: () => choose(name) }, text));
+  const buttons = options.map(([name, text]) => h("button", { "aria-pressed": String(name === value), onclick: () => choose(name) }, text));
   function choose(name) {
     options.forEach(([other], place) => buttons[place].setAttribute("aria-pressed", String(other === name)));
     onchange(name);
@@ -47,22 +48,34 @@ export function badge(text, tone, title) {
   return h("span", { class: `badge tone-${tone}`, title }, text);
 }
 
+const CIRCUITS = { closed: ["good", "closed"], half_open: ["warn", "half open"], open: ["bad", "open"] };
+const HEALTHS = { healthy: "good", unhealthy: "bad", degraded: "warn", ejected: "warn" };
+
+export const healthBadge = (health) => badge(health, HEALTHS[health] ?? "off");
+export const circuitBadge = (state) => badge(CIRCUITS[state]?.[1] ?? state, CIRCUITS[state]?.[0] ?? "off");
+export const rateCell = (share) => span(share >= 0.05 ? "bad" : share > 0 ? "warn" : "faint", percent(share));
+
 export function empty({ drawing, title, text, action }) {
   return h("div", { class: "empty" }, icon(drawing), h("h2", {}, title), h("p", {}, text), action ?? null);
 }
 
+export function unreachable(error, again) {
+  return empty({ drawing: "warning", title: "This can't be shown", text: error.message, action: h("button", { class: "button", onclick: again }, "Try again") });
+}
+
 export function iconButton(label, drawing, onclick, focus) {
-  return h("button", { class: "button quiet small square", type: "button", "aria-label": label, title: label, onclick, "data-focus": focus }, icon(drawing));
+  return h("button", { class: "button quiet small square", "aria-label": label, title: label, onclick, "data-focus": focus }, icon(drawing));
 }
 
 /** A switch that is moved when the gateway has done it. */
-export function toggle({ label, isOn, focus, change }) {
-  const node = h("button", { class: "toggle", type: "button", role: "switch", "aria-checked": String(isOn), "aria-label": label, title: label, "data-focus": focus });
+export function toggle({ name, entity, change }) {
+  const label = `${name} is in use`;
+  const node = h("button", { class: "toggle", role: "switch", "aria-checked": String(entity.enabled), "aria-label": label, title: label, "data-focus": `use-${entity.id}` });
   node.addEventListener("click", async () => {
     if (node.getAttribute("aria-busy")) return;
     node.setAttribute("aria-busy", "true");
     try {
-      await change(node.getAttribute("aria-checked") !== "true");
+      await change(!entity.enabled);
     } finally {
       node.removeAttribute("aria-busy");
     }
@@ -72,7 +85,7 @@ export function toggle({ label, isOn, focus, change }) {
 
 export function copyButton(text, label = "Copy") {
   const words = h("span", { "aria-live": "polite" }, label);
-  const node = h("button", { class: "button", type: "button" }, icon("copy"), words);
+  const node = h("button", { class: "button" }, icon("copy"), words);
   node.addEventListener("click", async () => {
     await copy(text);
     node.dataset.copied = "yes";
@@ -120,5 +133,3 @@ export function repeat(seconds, signal, work) {
   run();
   return run;
 }
-
-export { freshId };

@@ -1,7 +1,7 @@
 // The frame around the views: navigation, shortcuts, and the one view that is shown.
 
 import { api, signOut } from "./api.js";
-import { fill, h, icon } from "./dom.js";
+import { fill, h, icon, span } from "./dom.js";
 import { openHelp, wantsSingleKeys } from "./help.js";
 import { failed } from "./notices.js";
 import { openPalette } from "./palette.js";
@@ -17,17 +17,18 @@ export function createShell() {
   const node = h("div", { class: "shell" },
     h("aside", { class: "side", "aria-label": "Navigation" },
       h("div", { class: "brand" }, h("img", { src: "assets/icon.svg", alt: "" }), h("span", {}, "MicroGateway")),
-      h("button", { class: "find", type: "button", onclick: () => openPalette(), "data-focus": "palette" },
-        icon("search"), h("span", { class: "label" }, "Find anything"), h("kbd", { "aria-hidden": "true" }, "Ctrl K")),
+      h("button", { class: "find", onclick: () => openPalette(), "data-focus": "palette" },
+        icon("search"), span("label", "Find anything"), h("kbd", { "aria-hidden": "true" }, "Ctrl K")),
       h("nav", { "aria-label": "Views" }, h("ul", {}, [...links.values()].map((link) => h("li", {}, link)))),
       h("div", { class: "side-foot" },
-        h("a", { class: "docs", href: "docs", target: "_blank", rel: "noopener" }, icon("docs"), h("span", { class: "label" }, "API documentation")),
-        h("button", { type: "button", onclick: () => openHelp(), "data-focus": "help" }, icon("help"), h("span", { class: "label" }, "Shortcuts")),
-        h("button", { type: "button", onclick: leave }, icon("out"), h("span", { class: "label" }, "Sign out")),
+        h("a", { class: "docs", href: "docs", target: "_blank", rel: "noopener" }, icon("docs"), span("label", "API documentation")),
+        h("button", { onclick: () => openHelp(), "data-focus": "help" }, icon("help"), span("label", "Shortcuts")),
+        h("button", { onclick: leave }, icon("out"), span("label", "Sign out")),
         version)),
     view);
   const keys = createKeys();
   document.addEventListener("keydown", keys);
+  (window.requestIdleCallback ?? setTimeout)(() => VIEWS.forEach(({ load }) => load().catch(() => {})));
   api.get("health").then((health) => fill(version, `Version ${health.version}`)).catch(() => {});
 
   return {
@@ -44,10 +45,10 @@ export function createShell() {
       document.querySelectorAll("dialog").forEach((dialog) => dialog.remove());
       const gone = new AbortController();
       fill(view);
-      const unmount = entry.mount(view, { query, signal: gone.signal }) ?? (() => {});
+      entry.load().then(({ mount }) => gone.signal.aborted || mount(view, { query, signal: gone.signal }), () => failed(new Error("This view can't be loaded.")));
       view.focus({ preventScroll: true });
       window.scrollTo(0, 0);
-      return () => { gone.abort(); unmount(); };
+      return () => gone.abort();
     },
     close() {
       document.removeEventListener("keydown", keys);
@@ -66,7 +67,7 @@ async function leave() {
 }
 
 function navLink({ name, title, key, icon: drawing }) {
-  return h("a", { class: "nav-link", href: href(name), title: `${title} (g ${key})` }, icon(drawing), h("span", { class: "label" }, title), h("kbd", { "aria-hidden": "true" }, `g ${key}`));
+  return h("a", { class: "nav-link", href: href(name), title: `${title} (g ${key})` }, icon(drawing), span("label", title), h("kbd", { "aria-hidden": "true" }, `g ${key}`));
 }
 
 /** Ctrl+K always; single letters only where nobody is typing, and only while they are wanted. */

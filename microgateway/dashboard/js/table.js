@@ -1,6 +1,6 @@
 // A table of many rows: sorted and shown page by page, so that ten thousand are as quick as ten.
 
-import { fill, h, icon, say } from "./dom.js";
+import { fill, h, icon, say, span } from "./dom.js";
 import { count } from "./format.js";
 
 const PAGE = 50;
@@ -18,8 +18,8 @@ export function createTable({ caption, columns, key, dimmed = () => false, order
       h("caption", { class: "unseen" }, caption),
       h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, heads)), body));
   const where = h("span", { class: "where", role: "status" });
-  const back = h("button", { class: "button small", type: "button", onclick: () => turn(-1) }, "Previous");
-  const forth = h("button", { class: "button small", type: "button", onclick: () => turn(1) }, "Next");
+  const back = h("button", { class: "button small", onclick: () => turn(-1) }, "Previous");
+  const forth = h("button", { class: "button small", onclick: () => turn(1) }, "Next");
   const pager = h("nav", { class: "pager", "aria-label": `Pages: ${caption}` }, where, back, forth);
   const nothing = h("div", { hidden: true });
   const node = h("div", {}, frame, nothing, pager);
@@ -77,7 +77,7 @@ export function createTable({ caption, columns, key, dimmed = () => false, order
   function rowOf(row) {
     const cells = columns.map((column) => {
       const classes = [column.className, column.right && "right", column.first && "first"].filter(Boolean).join(" ");
-      return h("td", { class: classes || null, "data-label": column.label, role: "cell" }, column.cell(row) ?? "");
+      return h("td", { class: classes || null, "data-label": column.label, role: "cell" }, h("div", {}, column.cell(row) ?? ""));
     });
     return h("tr", { class: dimmed(row) ? "dimmed" : null, role: "row" }, cells);
   }
@@ -111,8 +111,8 @@ export function createTable({ caption, columns, key, dimmed = () => false, order
 }
 
 function headOf(column, onSort) {
-  const label = column.hiddenLabel ? h("span", { class: "unseen" }, column.label) : column.label;
-  const content = column.sort ? h("button", { type: "button", onclick: onSort }, label, h("span", { class: "mark" })) : label;
+  const label = column.hiddenLabel ? span("unseen", column.label) : column.label;
+  const content = column.sort ? h("button", { onclick: onSort }, label, h("span", { class: "mark" })) : label;
   return h("th", { class: column.right ? "right" : null, scope: "col", role: "columnheader" }, content);
 }
 

@@ -1,11 +1,11 @@
-// The views there are, in the order of the navigation. `key` is the letter after g.
+// The views there are, in the order of the navigation. `key` is the letter after g. Each is loaded when it is shown.
 
-import * as keys from "./views/keys.js";
-import * as routes from "./views/routes.js";
-import * as services from "./views/services.js";
+const view = (name, title, key) => ({ name, title, key, icon: name, load: () => import(`./views/${name}.js`) });
 
 export const VIEWS = [
-  { name: "services", title: "Services", key: "s", icon: "services", mount: services.mount },
-  { name: "routes", title: "Routes", key: "r", icon: "routes", mount: routes.mount },
-  { name: "keys", title: "Keys", key: "k", icon: "keys", mount: keys.mount },
+  view("overview", "Dashboard", "d"),
+  view("services", "Services", "s"),
+  view("routes", "Routes", "r"),
+  view("keys", "Keys", "k"),
+  view("logs", "Logs", "l"),
 ];

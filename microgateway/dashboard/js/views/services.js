@@ -1,254 +1,180 @@
 // #/services: the registry of upstreams, and how each is doing.
 
+import { ask, attempt } from "../actions.js";
 import { all, api } from "../api.js";
-import { confirm, openDialog } from "../dialog.js";
-import { fill, h, icon } from "../dom.js";
+import { openDialog } from "../dialog.js";
+import { fill, h, icon, s, span } from "../dom.js";
 import { openEditor } from "../editor.js";
-import { ago, count, duration, fullTime, percent } from "../format.js";
-import { failed, notify } from "../notices.js";
-import { badge, createButton, empty, facts, iconButton, repeat, searchBox, filterBox, toggle, viewHead } from "../parts.js";
+import { ago, count, duration, fullTime, milliseconds, percent, rate } from "../format.js";
+import { mountList, titleCell } from "../list_view.js";
+import { circuitBadge, createButton, empty, facts, healthBadge, iconButton, rateCell, repeat, toggle } from "../parts.js";
 import { href, keep } from "../router.js";
-import { createTable } from "../table.js";
+import { serviceFields } from "./service_form.js";
 
-const REFRESH = 5; // seconds
-const CIRCUITS = { closed: ["good", "closed"], half_open: ["warn", "half open"], open: ["bad", "open"] };
-const HEALTHS = { healthy: "good", unhealthy: "bad", degraded: "warn", unknown: "off" };
+const REFRESH = 3; // seconds
+const STRIPS = 60_000; // milliseconds between two looks at a day
+const MOST_STRIPS = 60;
+const CELLS = 48;
+const STATES = {
+  attention: (service) => service.circuit !== "closed" || ["unhealthy", "degraded"].includes(service.health),
+  open: (service) => service.circuit === "open",
+  disabled: (service) => !service.enabled,
+};
 
-export function mount(view, { query, signal }) {
-  let services = [];
-  let isLoaded = false;
-  let filters = { q: query.q ?? "", state: query.state ?? "" };
-
-  const total = h("span", { class: "total", role: "status" });
-  const table = createTable({
-    caption: "Services",
+export function mount(view, context) {
+  const strips = new Map();
+  let stripsAt = -Infinity;
+  const list = mountList(view, context, {
+    name: "services", noun: "service", title: "Services", subtitle: "The upstreams behind the gateway.", searchLabel: "Search services", seconds: REFRESH,
+    tools: h("button", { class: "button", onclick: checkAll }, icon("pulse"), "Check all"),
+    filters: [{ name: "state", label: "State", any: "Any state", options: [["attention", "Needs attention"], ["open", "Circuit open"], ["disabled", "Switched off"]] }],
     columns: columns(),
-    key: (service) => service.id,
     dimmed: (service) => !service.enabled,
-    order: query,
-    onOrder: keep,
-    empty: () => (services.length ? emptyFilter() : emptyRegistry()),
+    text: (service) => `${service.name} ${service.base_url}`.toLowerCase(),
+    fits: (service, { state }) => (STATES[state] ?? (() => true))(service),
+    load, create: () => edit(null), open: inspect,
+    whenEmpty: () => empty({ drawing: "services", title: "No service yet", text: "A service is an upstream: the address of something that answers HTTP. Routes then lead requests to it.", action: createButton("Create the first service", () => edit(null)) }),
   });
-  const states = [["attention", "Needs attention"], ["open", "Circuit open"], ["disabled", "Switched off"]];
-  const state = filterBox({ label: "State", all: "Any state", options: states, value: filters.state, onchange: (value) => refine({ state: value }) });
-  fill(view,
-    viewHead("Services", "The upstreams behind the gateway.", createButton("New service", () => edit(null))),
-    h("div", { class: "bar" }, searchBox({ label: "Search services", value: filters.q, oninput: (value) => refine({ q: value }) }), state.node, total),
-    table.node);
-  table.loading();
 
-  const refresh = repeat(REFRESH, signal, async () => {
-    try {
-      services = await all("api/services");
-      isLoaded = true;
-      draw();
-    } catch (error) {
-      if (!isLoaded) table.update([], () => unreachable(error, () => refresh()));
-    }
-  });
-  whenAsked();
-
-  async function whenAsked() {
-    if (query.create) return edit(null);
-    if (!query.open) return undefined;
-    try {
-      return await inspect(await api.get(`api/services/${query.open}`));
-    } catch (error) {
-      return failed(error);
-    }
+  async function load() {
+    const [services, metrics] = await Promise.all([all("api/services"), api.get("api/metrics/services", { window: "10m" })]);
+    const now = new Map(metrics.items.map((entry) => [entry.id, entry.current]));
+    if (performance.now() - stripsAt > STRIPS) loadStrips(services.slice(0, MOST_STRIPS));
+    return services.map((service) => ({ ...service, now: now.get(service.id) ?? null, day: strips.get(service.id) ?? null }));
   }
 
-  function refine(patch) {
-    filters = { ...filters, ...patch };
-    keep({ ...filters, page: "" });
-    table.firstPage();
-    draw();
-  }
-
-  function draw() {
-    const words = filters.q.toLowerCase();
-    const fits = {
-      "": () => true,
-      attention: (service) => service.circuit !== "closed" || service.health === "unhealthy",
-      open: (service) => service.circuit === "open",
-      disabled: (service) => !service.enabled,
-    }[filters.state] ?? (() => true);
-    const rows = services.filter((service) => fits(service) && `${service.name} ${service.base_url}`.toLowerCase().includes(words));
-    table.update(rows);
-    fill(total, isLoaded ? `${count(rows.length)} ${rows.length === 1 ? "service" : "services"}` : "");
+  async function loadStrips(services) {
+    stripsAt = performance.now();
+    for (const { id } of services) {
+      if (context.signal.aborted) return;
+      const day = await api.get("api/metrics/volume", { window: "24h", service: id }).catch(() => null);
+      if (day) strips.set(id, cellsOf(day.history));
+    }
+    list.refresh();
   }
 
   function columns() {
     return [
-      { id: "name", label: "Service", first: true, sort: (service) => service.name, cell: nameCell },
-      { id: "health", label: "Health", sort: (service) => service.health, cell: (service) => badge(service.health, HEALTHS[service.health] ?? "off") },
-      { id: "circuit", label: "Circuit", sort: (service) => service.circuit, cell: circuitCell },
-      { id: "targets", label: "Targets", right: true, sort: (service) => service.targets.length || 1, cell: (service) => String(service.targets.length || 1) },
-      { id: "requests", label: "Requests", right: true, sort: (service) => service.total_requests, cell: (service) => count(service.total_requests) },
-      { id: "errors", label: "Errors", right: true, sort: (service) => service.error_rate, cell: (service) => rateCell(service.error_rate) },
-      { id: "enabled", label: "In use", sort: (service) => Number(service.enabled), cell: enabledCell },
-      { id: "actions", label: "Actions", hiddenLabel: true, className: "actions", cell: (service) => iconButton(`Edit ${service.name}`, "edit", () => edit(service), `edit-${service.id}`) },
+      { id: "name", label: "Service", first: true, sort: (service) => service.name, cell: (service) => titleCell(service, service.name, service.targets.map((target) => target.url).join(", ") || service.base_url, () => inspect(service)) },
+      { id: "health", label: "Health", sort: (service) => service.health, cell: (service) => healthBadge(service.health) },
+      { id: "circuit", label: "Circuit", sort: (service) => service.circuit, cell: (service) => circuitBadge(service.circuit) },
+      { id: "targets", label: "Targets", right: true, sort: (service) => service.targets.length || 1, cell: targetsCell },
+      { id: "rate", label: "Requests/s", right: true, sort: (service) => service.now?.requests_per_second ?? 0, cell: (service) => rate(service.now?.requests_per_second ?? 0) },
+      { id: "p95", label: "P95", right: true, sort: (service) => service.now?.latency_ms.p95 ?? 0, cell: (service) => (service.now?.requests ? milliseconds(service.now.latency_ms.p95) : "–") },
+      { id: "errors", label: "Errors", right: true, sort: (service) => service.now?.error_rate ?? 0, cell: (service) => rateCell(service.now?.error_rate ?? 0) },
+      { id: "day", label: "24 hours", cell: (service) => (service.day ? strip(service.day) : null) },
+      { id: "enabled", label: "In use", sort: (service) => Number(service.enabled), cell: (service) => toggle({ name: service.name, entity: service, change: (enabled) => change(service, enabled) }) },
+      { id: "actions", label: "Actions", hiddenLabel: true, className: "actions", cell: (service) => [
+        iconButton(`Check ${service.name} now`, "pulse", () => check(service), `check-${service.id}`),
+        iconButton(`Edit ${service.name}`, "edit", () => edit(service), `edit-${service.id}`),
+      ] },
     ];
   }
 
-  function nameCell(service) {
-    return [
-      h("button", { class: "row-open", type: "button", onclick: () => inspect(service), "data-focus": `open-${service.id}` }, service.name),
-      h("span", { class: "sub mono" }, service.targets.length ? service.targets.map((target) => target.url).join(", ") : service.base_url),
-    ];
+  async function change(service, enabled) {
+    await attempt(() => api.patch(`api/services/${service.id}`, { enabled }), `${service.name} is switched ${enabled ? "on" : "off"}.`);
+    await list.refresh();
   }
 
-  function enabledCell(service) {
-    return toggle({ label: `${service.name} is in use`, isOn: service.enabled, focus: `use-${service.id}`, change: (isOn) => change(service, { enabled: isOn }, `${service.name} is switched ${isOn ? "on" : "off"}.`) });
+  async function check(service) {
+    await attempt(() => api.post(`api/services/${service.id}/health-check`), (result) => `${service.name} is ${result.health}: ${result.targets.map(checkInWords).join("; ")}.`);
+    await list.refresh();
   }
 
-  async function change(service, patch, message) {
-    try {
-      await api.patch(`api/services/${service.id}`, patch);
-      notify(message);
-    } catch (error) {
-      failed(error);
-    }
-    await refresh();
+  async function checkAll() {
+    await attempt(() => api.post("api/health/check-all"), ({ items }) => `${items.filter(({ health }) => health === "healthy").length} of ${items.length} services are healthy.`);
+    await list.refresh();
   }
 
   async function edit(service) {
-    const done = await openEditor({
-      title: service ? `Edit ${service.name}` : "New service",
+    await openEditor({
+      kind: "service", path: "api/services", spec: "ServiceSpec", entity: service, nameOf: ({ name }) => name, fields: serviceFields(),
       subtitle: service ? service.id : "An upstream that requests are sent on to.",
-      spec: "ServiceSpec",
-      fields: fieldsOf(),
-      values: service ?? { health_check_path: "/health", enabled: true, tls: { verify: true } },
-      saveLabel: service ? "Save changes" : "Create service",
-      save: (form) => (service ? api.patch(`api/services/${service.id}`, form.patch()) : api.post("api/services", form.body())),
-      remove: service && {
-        label: "Delete",
-        title: `Delete ${service.name}?`,
-        text: "Its requests get 404 from then on. A service that routes still use can't be deleted.",
-        run: () => api.delete(`api/services/${service.id}`),
-      },
+      values: { health_check_path: "/health", enabled: true },
+      remove: { label: "Delete", done: "deleted", text: "A service that routes still use can't be deleted." },
     });
-    keep({ create: "", open: "" });
-    if (!done) return;
-    notify(done === "removed" ? `${service.name} is deleted.` : `${done.name} is ${service ? "saved" : "created"}, and in force.`);
-    await refresh();
+    await list.refresh();
   }
 
   async function inspect(service) {
-    const body = h("div", {});
+    const body = h("div", { class: "stack" });
     const foot = [
-      h("button", { class: "button", type: "button", onclick: () => { dialog.close(); edit(service); } }, icon("edit"), "Edit"),
+      h("button", { class: "button", onclick: () => check(service) }, icon("pulse"), "Check now"),
+      h("a", { class: "button", href: href("logs", { service: service.name }) }, icon("logs"), "Its requests"),
+      h("button", { class: "button", onclick: () => { dialog.close(); edit(service); } }, icon("edit"), "Edit"),
     ];
     const dialog = openDialog({ title: service.name, subtitle: service.base_url, body, foot, kind: "drawer" });
     keep({ open: service.id });
     const gone = new AbortController();
-    dialog.closed.then(() => { gone.abort(); keep({ open: "" }); });
-    repeat(2, gone.signal, async () => {
-      const [current, circuit] = await Promise.all([api.get(`api/services/${service.id}`), api.get(`api/circuit-breakers/${service.id}`)]);
-      drawDetails(body, current, circuit, () => reset(current));
+    repeat(1, gone.signal, async () => {
+      const [current, circuit, health] = await Promise.all([api.get(`api/services/${service.id}`), api.get(`api/circuit-breakers/${service.id}`), all("api/health/services")]).catch(() => []);
+      if (current) drawDetails(body, current, circuit, health.find(({ id }) => id === service.id), () => reset(current));
     });
     await dialog.closed;
+    gone.abort();
+    keep({ open: "" });
   }
 
-  async function reset(service) {
-    const isMeant = await confirm({ title: `Close the circuit of ${service.name}?`, text: "Requests are sent to it at once, whatever the gateway has seen of it.", action: "Close circuit", tone: "primary" });
-    if (!isMeant) return;
-    try {
-      await api.post(`api/circuit-breakers/${service.id}/reset`);
-      notify(`The circuit of ${service.name} is closed.`);
-    } catch (error) {
-      failed(error);
-    }
-    await refresh();
-  }
-
-  function emptyRegistry() {
-    return empty({ drawing: "services", title: "No service yet", text: "A service is an upstream: the address of something that answers HTTP. Routes then lead requests to it.", action: createButton("Create the first service", () => edit(null)) });
-  }
-
-  function emptyFilter() {
-    return empty({ drawing: "search", title: "No service fits", text: "Another search, or another state, may.", action: h("button", { class: "button", type: "button", onclick: () => { location.hash = href("services"); } }, "Show all") });
+  async function reset({ id, name }) {
+    await ask({ title: `Close the circuit of ${name}?`, text: "Requests are sent to it at once, whatever the gateway has seen of it.", action: "Close circuit", tone: "primary" },
+      () => api.post(`api/circuit-breakers/${id}/reset`), `The circuit of ${name} is closed.`);
+    await list.refresh();
   }
 }
 
-function drawDetails(body, service, circuit, onReset) {
-  const print = JSON.stringify([service, circuit]);
+function targetsCell(service) {
+  const good = service.target_health.filter(({ status }) => status === "healthy" || status === "unknown").length;
+  return span(good < service.target_health.length ? "warn" : "", `${good}/${service.target_health.length}`);
+}
+
+function checkInWords(target) {
+  const last = target.last_check;
+  return last === null ? `${target.url} was not asked` : `${target.url} ${last.passed ? "passed" : `failed (${last.detail || last.status})`} in ${milliseconds(last.latency_ms)}`;
+}
+
+/** A day of slots as so many cells of requests and errors. */
+function cellsOf(history) {
+  const each = Math.ceil(history.length / CELLS);
+  return Array.from({ length: Math.ceil(history.length / each) }, (_, place) => history.slice(place * each, (place + 1) * each).reduce(
+    ([requests, errors], entry) => [requests + entry.requests, errors + entry.outcomes.upstream_error + entry.outcomes.gateway_error], [0, 0]));
+}
+
+function strip(cells) {
+  const requests = cells.reduce((sum, [many]) => sum + many, 0);
+  const errors = cells.reduce((sum, [, many]) => sum + many, 0);
+  const tone = ([many, failed]) => (many === 0 ? "off" : failed === 0 ? "good" : failed / many < 0.05 ? "warn" : "bad");
+  const label = requests ? `${count(requests)} requests, ${percent(errors / requests)} failed` : "no requests";
+  return s("svg", { class: "strip", viewBox: `0 0 ${cells.length * 3} 16`, role: "img", "aria-label": label }, s("title", {}, label),
+    cells.map((cell, place) => s("rect", { class: `tone-${tone(cell)}`, x: place * 3, width: 2, height: 16, rx: 0.7 })));
+}
+
+function drawDetails(body, service, circuit, health, onReset) {
+  const print = JSON.stringify([service, circuit, health]);
   if (body.dataset.print === print) return;
   body.dataset.print = print;
   const hadFocus = body.contains(document.activeElement);
-  const resetButton = h("button", { class: "button small", type: "button", onclick: onReset }, icon("refresh"), "Close circuit");
   fill(body,
     facts([
       ["State", service.enabled ? "in use" : "switched off"],
-      ["Health", badge(service.health, HEALTHS[service.health] ?? "off")],
-      ["Requests", count(service.total_requests)],
-      ["Errors", `${count(service.total_errors)} (${percent(service.error_rate)})`],
-      ["Health check", h("code", {}, service.health_check_path)],
+      ["Health", healthBadge(service.health)],
+      ["Requests", `${count(service.total_requests)}, ${percent(service.error_rate)} failed`],
       ["Changed", h("time", { datetime: service.updated_at, title: fullTime(service.updated_at) }, ago(service.updated_at))],
     ]),
+    h("hr"), h("h2", {}, "Targets"),
+    h("ul", { class: "history" }, (health?.targets ?? []).map((target) => h("li", { class: "target" }, healthBadge(target.status), h("span", {}, h("code", {}, target.url), span("sub", target.last_check
+      ? `${target.last_check.passed ? "passed" : `failed: ${target.last_check.detail || target.last_check.status}`}, ${milliseconds(target.last_check.latency_ms)}, ${ago(target.last_check.at)}` : "not checked yet", target.in_flight ? `, ${target.in_flight} in flight` : ""))))),
     h("hr"),
-    h("div", { class: "spread" }, h("h2", {}, "Circuit breaker"), circuitCell({ circuit: circuit.state }), circuit.state !== "closed" && circuit.mode === "auto" ? resetButton : null),
+    h("div", { class: "spread" }, h("h2", {}, "Circuit breaker"), circuitBadge(circuit.state), circuit.state !== "closed" && circuit.mode === "auto" ? h("button", { class: "button small", onclick: onReset, "data-focus": "reset" }, icon("refresh"), "Close circuit") : null),
     facts([
       circuit.mode !== "auto" && ["Mode", circuit.mode.replace("_", " ")],
       ["Opens", circuit.trip === "rate" ? `at ${percent(circuit.failure_rate)} failures of ${circuit.minimum_calls} calls or more in ${duration(circuit.window_seconds)}` : `after ${circuit.failure_threshold} failures in a row`],
       ["Failures in a row", String(circuit.failures)],
       ["Tries again", circuit.state === "open" ? `in ${duration(circuit.retry_after_seconds)}` : `${duration(circuit.recovery_timeout)} after it opened`],
     ]),
-    circuit.history.length ? h("ol", { class: "history" }, circuit.history.slice(0, 12).map(transition)) : h("p", { class: "faint" }, "It has not changed since the gateway started."));
+    h("ol", { class: "history" }, circuit.history.slice(0, 12).map(transition)));
   if (hadFocus && !body.contains(document.activeElement)) body.querySelector("button")?.focus();
 }
 
-function transition(event) {
-  return h("li", {},
-    h("time", { class: "faint number", datetime: event.at, title: fullTime(event.at) }, ago(event.at)),
-    badge(event.after.replace("_", " "), CIRCUITS[event.after]?.[0] ?? "off"),
-    h("span", { class: "muted" }, event.by ? `${event.reason} (${event.by})` : event.reason));
-}
-
-function circuitCell(service) {
-  const [tone, text] = CIRCUITS[service.circuit] ?? ["off", service.circuit];
-  return badge(text, tone);
-}
-
-export function rateCell(share) {
-  return h("span", { class: share >= 0.05 ? "bad" : share > 0 ? "warn" : "faint" }, percent(share));
-}
-
-export function unreachable(error, again) {
-  return empty({ drawing: "warning", title: "This can't be shown", text: error.message, action: h("button", { class: "button", type: "button", onclick: again }, "Try again") });
-}
-
-function fieldsOf() {
-  return [
-    { name: "name", label: "Name", required: true, placeholder: "users" },
-    { name: "base_url", label: "Base URL", required: true, mono: true, placeholder: "http://127.0.0.1:9000", type: "url" },
-    { name: "targets", kind: "targets", label: "Targets", default: [], hint: "Several addresses with weights. When there are any, they take the place of the base URL." },
-    { name: "health_check_path", label: "Health check path", mono: true, placeholder: "/health" },
-    { name: "enabled", kind: "switch", label: "In use", hint: "Switched off it keeps its settings, and its requests get 503.", default: true },
-    { group: "Timeouts and host", fields: [
-      { name: "connect_timeout_seconds", kind: "number", label: "Connect timeout", optional: true, hint: "Seconds." },
-      { name: "read_timeout_seconds", kind: "number", label: "Read timeout", optional: true, hint: "Seconds between two reads of the answer." },
-      { name: "preserve_host", kind: "switch", label: "Send the client's Host on", wide: true, default: false },
-    ] },
-    { group: "Circuit breaker", fields: [
-      { name: "circuit_breaker.mode", kind: "select", label: "Mode", options: [["auto", "Automatic"], ["forced_open", "Forced open: nothing passes"], ["disabled", "Disabled: everything passes"]], default: "auto" },
-      { name: "circuit_breaker.trip", kind: "select", label: "Opens by", options: [["", "The gateway's default"], ["consecutive", "Failures in a row"], ["rate", "Share of failures"]] },
-      { name: "circuit_breaker.failure_threshold", kind: "number", label: "Failures in a row", optional: true },
-      { name: "circuit_breaker.recovery_timeout", kind: "number", label: "Recovery timeout", optional: true, hint: "Seconds until it is tried again." },
-      { name: "circuit_breaker.half_open_max_calls", kind: "number", label: "Successes to close", optional: true },
-      { name: "circuit_breaker.failure_rate", kind: "number", label: "Share of failures", optional: true, hint: "Between 0 and 1." },
-      { name: "circuit_breaker.minimum_calls", kind: "number", label: "Minimum of calls", optional: true },
-      { name: "circuit_breaker.window_seconds", kind: "number", label: "Window", optional: true, hint: "Seconds." },
-      { name: "circuit_breaker.failure_statuses", kind: "words", label: "Statuses that are failures", optional: true, numbers: true, nullable: true, placeholder: "5xx, 429" },
-      { name: "circuit_breaker.slow_call_seconds", kind: "number", label: "Slow after", optional: true, hint: "Seconds; 0: nothing is slow." },
-      { name: "circuit_breaker.slow_call_rate", kind: "number", label: "Share of slow answers", optional: true },
-    ] },
-    { group: "TLS to the service", fields: [
-      { name: "tls.verify", kind: "switch", label: "Believe only a certificate for this host", wide: true, default: true },
-      { name: "tls.ca_file", label: "Authority's file", mono: true, optional: true },
-      { name: "tls.server_name", label: "Server name", mono: true, optional: true },
-      { name: "tls.client_cert_file", label: "Client certificate's file", mono: true, optional: true },
-      { name: "tls.client_key_file", label: "Client key's file", mono: true, optional: true },
-    ] },
-  ];
+function transition({ at, after, by, reason }) {
+  return h("li", {}, h("time", { class: "faint number", datetime: at, title: fullTime(at) }, ago(at)), circuitBadge(after), span("muted", by ? `${reason} (${by})` : reason));
 }

@@ -1,0 +1,184 @@
+// Charts drawn by hand as SVG. Each can be read as a table too.
+
+import { fill, h, s, say, span } from "./dom.js";
+import { shortTime, time } from "./format.js";
+
+const HEIGHT = 190;
+const EDGE = { top: 10, right: 4, bottom: 22, left: 46 };
+const SHORT = 120; // seconds; below, times are told with seconds
+
+/**
+ * `series`: `[{ id, label }]`, whose colour is the class `c-<id>`. `kind` is `columns` (stacked) or `lines`. `format`
+ * makes words of a value. `update({ points, slot, marks })` takes `points` as `[{ start, values }]`, with seconds since
+ * the epoch; a value that is null is not there.
+ */
+export function createChart({ title, kind, series, format, unit, total }) {
+  let data = { points: [], slot: 1, marks: [] };
+  let pointed = null;
+  const drawing = s("svg", { class: "chart", height: HEIGHT, role: "img", "aria-label": title });
+  const legend = h("ul", { class: "legend" });
+  const values = new Map();
+  const when = h("span", { class: "when number faint" });
+  const table = h("div", { class: "chart-table", hidden: true, tabindex: "0", role: "region", "aria-label": `${title}, as a table` });
+  const asTable = h("button", { class: "button quiet small", "aria-pressed": "false", onclick: turn }, "Table");
+  const node = h("section", { class: "card", "aria-label": title },
+    h("div", { class: "card-head" }, h("h2", {}, title), span("faint", unit), span("end spread", when, asTable)),
+    h("div", { class: "card-body" }, drawing, table, legend));
+  for (const { id, label } of series) {
+    const value = h("b", { class: "number" });
+    const item = h("li", { class: `c-${id}` }, h("i"), label, value);
+    values.set(id, { value, item });
+    legend.append(item);
+  }
+
+  drawing.addEventListener("pointermove", (event) => point(slotAt(event.offsetX)));
+  drawing.addEventListener("pointerleave", () => point(null));
+  new ResizeObserver(() => draw()).observe(node);
+
+  function turn() {
+    const wasTable = asTable.getAttribute("aria-pressed") === "true";
+    asTable.setAttribute("aria-pressed", String(!wasTable));
+    table.hidden = wasTable;
+    drawing.toggleAttribute("hidden", !wasTable);
+    draw();
+  }
+
+  function slotAt(x) {
+    const { points } = data;
+    const place = Math.floor(((x - EDGE.left) / (drawing.clientWidth - EDGE.left - EDGE.right)) * points.length);
+    return place >= 0 && place < points.length ? place : null;
+  }
+
+  function point(place) {
+    if (place === pointed) return;
+    pointed = place;
+    draw();
+  }
+
+  function draw() {
+    if (!drawing.hasAttribute("hidden")) paint(drawing, { ...data, kind, series, format, pointed });
+    else fill(table, tableOf(title, series, data, format));
+    tell();
+  }
+
+  function tell() {
+    const at = pointed === null ? null : data.points[pointed];
+    say(when, at ? timeOf(at.start, data.slot) : "");
+    for (const { id } of series) {
+      const { value, item } = values.get(id);
+      const number = at ? at.values[id] : total(data.points, id);
+      item.hidden = kind === "columns" && !data.points.some((entry) => entry.values[id]);
+      say(value, number === null || number === undefined ? "–" : format(number));
+    }
+  }
+
+  return {
+    node,
+    update(next) {
+      data = { marks: [], ...next };
+      draw();
+    },
+  };
+}
+
+/** A line without axes, for a tile that says the number itself. */
+export function sparkline() {
+  const line = s("path", { class: "spark-line" });
+  const area = s("path", { class: "spark-area" });
+  const node = s("svg", { class: "spark", viewBox: "0 0 100 28", preserveAspectRatio: "none", "aria-hidden": "true" }, area, line);
+  return {
+    node,
+    update(values) {
+      const known = values.filter((value) => value !== null);
+      const top = Math.max(...known, Number.MIN_VALUE);
+      const spots = values.map((value, place) => (value === null ? null : [(place / Math.max(1, values.length - 1)) * 100, 26 - (value / top) * 23]));
+      const path = pathOf(spots);
+      line.setAttribute("d", path);
+      const solid = spots.filter(Boolean);
+      area.setAttribute("d", solid.length > 1 ? `${pathOf(solid)}L${solid.at(-1)[0]} 28L${solid[0][0]} 28Z` : "");
+    },
+  };
+}
+
+function pathOf(spots) {
+  let path = "";
+  let isDown = false;
+  for (const spot of spots) {
+    if (spot) path += `${isDown ? "L" : "M"}${spot[0].toFixed(1)} ${spot[1].toFixed(1)}`;
+    isDown = Boolean(spot);
+  }
+  return path;
+}
+
+function paint(drawing, { points, slot, marks, kind, series, format, pointed }) {
+  const width = Math.max(120, drawing.parentNode.clientWidth - 32);
+  const inner = { width: width - EDGE.left - EDGE.right, height: HEIGHT - EDGE.top - EDGE.bottom };
+  const top = roof(Math.max(...points.map((entry) => highest(entry, series, kind)), 0));
+  const x = (place) => EDGE.left + (place / Math.max(1, points.length)) * inner.width;
+  const y = (value) => EDGE.top + inner.height * (1 - value / top);
+  drawing.setAttribute("width", width);
+  drawing.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
+  const grid = [0, 0.25, 0.5, 0.75, 1].map((share) => [
+    s("line", { class: "grid", x1: EDGE.left, x2: width - EDGE.right, y1: y(top * share), y2: y(top * share) }),
+    share % 0.5 ? null : s("text", { class: "tick", x: EDGE.left - 8, y: y(top * share) + 4, "text-anchor": "end" }, format(top * share).replace(/\.0+(?= |$)|(\.\d*?)0+(?= |$)/, "$1")),
+  ]);
+  const step = Math.ceil(points.length / Math.max(2, Math.floor(width / 130)));
+  const times = points.map((entry, place) => place % step || place + step * 0.4 > points.length ? null
+    : s("text", { class: "tick", x: x(place), y: HEIGHT - 5 }, timeOf(entry.start, slot)));
+  const shapes = kind === "columns" ? columns(points, series, x, y, inner.width) : lines(points, series, x, y, inner.width);
+  const changes = marks.map(({ at, label }) => {
+    const place = (at - points[0]?.start) / slot;
+    if (!(place >= 0 && place <= points.length)) return null;
+    return s("g", { class: "change" }, s("title", {}, label), s("line", { x1: x(place), x2: x(place), y1: EDGE.top, y2: HEIGHT - EDGE.bottom }), s("circle", { cx: x(place), cy: EDGE.top, r: 3.5 }));
+  });
+  const band = pointed === null ? null : s("rect", { class: "pointed", x: x(pointed), width: Math.max(1, x(1) - x(0)), y: EDGE.top, height: inner.height });
+  fill(drawing, grid, band, shapes, changes, times);
+}
+
+function highest({ values }, series, kind) {
+  const all = series.map(({ id }) => values[id] ?? 0);
+  return kind === "columns" ? all.reduce((sum, value) => sum + value, 0) : Math.max(...all);
+}
+
+function columns(points, series, x, y, width) {
+  const each = width / Math.max(1, points.length);
+  const gap = each > 5 ? 1.5 : 0.4;
+  return points.map((entry, place) => {
+    let below = 0;
+    return series.map(({ id }) => {
+      const value = entry.values[id] ?? 0;
+      if (!value) return null;
+      const shape = s("rect", { class: `c-${id}`, x: x(place) + gap / 2, width: Math.max(0.6, each - gap), y: y(below + value), height: Math.max(0.5, y(below) - y(below + value)) });
+      below += value;
+      return shape;
+    });
+  });
+}
+
+function lines(points, series, x, y, width) {
+  const half = width / Math.max(1, points.length) / 2;
+  return series.map(({ id }) => {
+    const spots = points.map((entry, place) => (entry.values[id] === null || entry.values[id] === undefined ? null : [x(place) + half, y(entry.values[id])]));
+    const lonely = spots.map((spot, place) => spot && !spots[place - 1] && !spots[place + 1] ? s("circle", { class: `c-${id}`, cx: spot[0], cy: spot[1], r: 1.6 }) : null);
+    return [s("path", { class: `line c-${id}`, d: pathOf(spots) }), lonely];
+  });
+}
+
+/** The next round number above: 1, 2, 2.5, 5 times a power of ten. */
+function roof(value) {
+  if (!(value > 0)) return 1;
+  const power = 10 ** Math.floor(Math.log10(value));
+  return [1, 2, 2.5, 5, 10].find((step) => step * power >= value) * power;
+}
+
+function timeOf(start, slot) {
+  return (slot < SHORT ? (slot < 10 ? time : shortTime) : shortTime)(start * 1000);
+}
+
+function tableOf(title, series, { points, slot }, format) {
+  const shown = series.filter(({ id }) => points.some((entry) => entry.values[id]));
+  const head = h("tr", {}, h("th", { scope: "col" }, "Time"), shown.map(({ label }) => h("th", { class: "right", scope: "col" }, label)));
+  const rows = [...points].reverse().map((entry) => h("tr", {}, h("th", { scope: "row" }, timeOf(entry.start, slot)), shown.map(({ id }) => h("td", { class: "right" }, entry.values[id] === null ? "–" : format(entry.values[id] ?? 0)))));
+  return h("table", {}, h("caption", { class: "unseen" }, title), h("thead", {}, head), h("tbody", {}, rows));
+}
+

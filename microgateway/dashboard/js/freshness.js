@@ -1,0 +1,32 @@
+// Whether what a view shows is from now: live, stale when nothing has come for a while, paused while nobody looks.
+
+import { h, say } from "./dom.js";
+import { duration } from "./format.js";
+
+const PATIENCE = 5000; // milliseconds
+
+export function createFreshness(signal) {
+  let latest = performance.now();
+  const node = h("span", { class: "badge", role: "status" }, "Live");
+  const look = () => {
+    const silence = performance.now() - latest;
+    if (document.hidden) show("off", "Paused");
+    else if (silence > PATIENCE) show("warn", `Stale: nothing new for ${duration(silence / 1000)}`);
+    else show("good", "Live");
+  };
+  function show(tone, text) {
+    node.className = `badge tone-${tone}`;
+    say(node, text);
+  }
+  const timer = setInterval(look, 1000);
+  document.addEventListener("visibilitychange", () => { latest = performance.now(); look(); }, { signal });
+  signal.addEventListener("abort", () => clearInterval(timer));
+  look();
+  return {
+    node,
+    news() {
+      latest = performance.now();
+      look();
+    },
+  };
+}

@@ -1,0 +1,237 @@
+"""The dashboard and the log while requests come in: what is shown is what happened, and soon after."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Locator, expect
+
+from tests.dashboard.browser import Dashboard
+from tests.process.gateway import request
+from tests.process.stoppable import StoppableUpstream
+
+SOON = 2_000  # milliseconds within which a change of the traffic has to be seen
+OWN_SHARE = 3_000  # what a busy machine may add to that
+
+
+@pytest.fixture
+def traffic(dashboard: Dashboard, upstream: StoppableUpstream) -> "Traffic":
+    return Traffic(dashboard, upstream)
+
+
+class Traffic:
+    """A route `/users`, behind a key, to an upstream that can be stopped."""
+
+    def __init__(self, dashboard: Dashboard, upstream: StoppableUpstream) -> None:
+        self.gateway, self.upstream = dashboard.gateway, upstream
+        operator = self.gateway.operator
+        assert operator.http.delete("/api/logs").status_code == 204
+        self.service = operator.create("services", name="users", base_url=upstream.url)
+        operator.create("routes", path="/users", service_id=self.service["id"])
+        self.key = operator.create("keys", name="mobile", requests_per_minute=6_000, burst_size=100)["key"]
+
+    def ask(self, path: str = "/users/1", key: str | None = "", method: str = "GET") -> int:
+        return self.gateway.ask(request(path, self.key if key == "" else key, method=method)).status
+
+
+def tile(dashboard: Dashboard, name: str) -> Locator:
+    return dashboard.page.locator(".tile").filter(has=dashboard.page.get_by_role("heading", name=name, exact=True))
+
+
+async def number_in(locator: Locator) -> float:
+    return float((await locator.locator("strong").inner_text()).split()[0].replace(",", ""))
+
+
+class TestOverview:
+    async def test_requests_are_counted_within_two_seconds(self, dashboard: Dashboard, traffic: Traffic) -> None:
+        await dashboard.sign_in()
+        await dashboard.button("1 min").click()
+        refused = tile(dashboard, "Refused")
+        await expect(refused.locator("strong")).not_to_have_text("–")
+        before = await number_in(refused)
+        for _ in range(5):
+            assert traffic.ask(key=None) == 401
+        began = time.monotonic()
+        await dashboard.page.wait_for_function(
+            "least => Number(document.querySelector('.tile:last-child strong').textContent) >= least",
+            arg=before + 5,
+            timeout=SOON + OWN_SHARE,
+        )
+        assert time.monotonic() - began < (SOON + OWN_SHARE) / 1_000
+        await expect(dashboard.page.get_by_text("Live", exact=True)).to_be_visible()
+
+    async def test_what_needs_attention_comes_first(self, dashboard: Dashboard, traffic: Traffic) -> None:
+        traffic.gateway.operator.create("keys", name="short-lived", expires_at=_in_days(3))
+        traffic.upstream.stop()
+        assert [traffic.ask() for _ in range(4)] == [502, 502, 502, 503]
+        await dashboard.sign_in()
+        attention = dashboard.page.get_by_role("region", name="Needs attention")
+        items = attention.get_by_role("listitem")
+        await expect(items.filter(has_text="The circuit of users is open.")).to_be_visible()
+        await expect(items.filter(has_text="short-lived expires in 2 d")).to_be_visible()
+        await expect(items.first).to_contain_text("circuit of users")
+        await items.first.get_by_role("link").click()
+        await expect(dashboard.dialog("users")).to_contain_text("failures in a row")
+
+    async def test_charts_can_be_read_as_tables(self, dashboard: Dashboard, traffic: Traffic) -> None:
+        assert [traffic.ask(), traffic.ask(), traffic.ask(key=None)] == [200, 200, 401]
+        await dashboard.sign_in()
+        chart = dashboard.page.get_by_role("region", name="Requests", exact=True)
+        await expect(chart.get_by_role("img")).to_be_visible()
+        await expect(chart.locator("rect.c-success").first).to_be_attached()
+        await dashboard.button("Table", inside=chart).click()
+        table = chart.get_by_role("table")
+        await expect(table.get_by_role("columnheader", name="Success")).to_be_visible()
+        await expect(table.get_by_role("row")).to_have_count(61)
+        await expect(chart.get_by_role("img")).to_be_hidden()
+
+    async def test_the_window_is_kept_in_the_address(self, dashboard: Dashboard) -> None:
+        await dashboard.sign_in()
+        await dashboard.button("1 h").click()
+        assert dashboard.page.url.endswith("#/?window=1h")
+        await dashboard.page.reload()
+        await expect(dashboard.button("1 h")).to_have_attribute("aria-pressed", "true")
+
+    async def test_silence_is_told(self, dashboard: Dashboard) -> None:
+        await dashboard.sign_in()
+        await expect(dashboard.page.get_by_text("Live", exact=True)).to_be_visible()
+        await dashboard.page.route("**/api/**", lambda route: route.abort())
+        await expect(dashboard.page.get_by_text("Stale: nothing new for")).to_be_visible()
+        await dashboard.page.unroute("**/api/**")
+        await expect(dashboard.page.get_by_text("Live", exact=True)).to_be_visible()
+        dashboard.complaints[:] = [line for line in dashboard.complaints if "ERR_FAILED" not in line]
+
+    async def test_without_anything_there_is_one_next_step(self, dashboard: Dashboard) -> None:
+        await dashboard.sign_in()
+        await dashboard.page.get_by_role("link", name="Create the first service").click()
+        await expect(dashboard.dialog("New service")).to_be_visible()
+
+
+class TestLogs:
+    async def test_requests_appear_as_they_end(self, dashboard: Dashboard, traffic: Traffic) -> None:
+        await dashboard.sign_in("logs")
+        await expect(dashboard.page.get_by_role("heading", name="No request yet")).to_be_visible()
+        assert traffic.ask("/users/42") == 200
+        row = dashboard.row("/users/42")
+        await expect(row).to_be_visible(timeout=SOON + OWN_SHARE)
+        for text in ("GET", "200", "users", "mobile", "ms"):
+            await expect(row).to_contain_text(text)
+        await dashboard.button("Pause").click()
+        assert traffic.ask("/users/43") == 200
+        await dashboard.button("Follow").click()
+        await expect(dashboard.row("/users/43")).to_be_visible()
+
+    async def test_filters_find_and_stay_in_the_address(self, dashboard: Dashboard, traffic: Traffic) -> None:
+        asked = [
+            traffic.ask("/users/1"),
+            traffic.ask("/users/2", key=None),
+            traffic.ask("/nothing"),
+            traffic.ask(method="PUT"),
+        ]
+        assert asked == [200, 401, 404, 200] or asked[:3] == [200, 401, 404]
+        await dashboard.sign_in("logs")
+        paths = dashboard.page.locator("main .row-open")
+        await expect(paths).to_have_count(4)
+        await dashboard.page.get_by_label("Status").select_option("4xx")
+        await expect(paths.filter(has_text="/nothing")).to_be_visible()
+        await expect(paths.filter(has_text="/users/1")).to_have_count(0)
+        await dashboard.page.get_by_label("Search paths").fill("USERS/2")
+        await expect(paths).to_have_text(["/users/2"])
+        assert "status=4xx" in dashboard.page.url
+        await dashboard.page.reload()
+        await expect(paths).to_have_text(["/users/2"])
+        await dashboard.page.get_by_label("Method").select_option("DELETE")
+        await expect(dashboard.page.get_by_role("heading", name="No request fits")).to_be_visible()
+        await dashboard.button("Show all").click()
+        await expect(paths).to_have_count(4)
+        await dashboard.page.get_by_label("Key").select_option("mobile")
+        await expect(paths.filter(has_text="/users/2")).to_have_count(0)
+
+    async def test_a_row_tells_where_it_stopped(self, dashboard: Dashboard, traffic: Traffic) -> None:
+        traffic.upstream.stop()
+        assert traffic.ask("/users/7") == 502
+        await dashboard.sign_in("logs")
+        await dashboard.button("/users/7").click()
+        drawer = dashboard.dialog("GET /users/7")
+        await expect(drawer.locator("[data-stage=router]")).to_contain_text("passed")
+        await expect(drawer.locator("[data-stage=proxy]")).to_contain_text("upstream unreachable")
+        await expect(drawer).to_contain_text("Attempt 1")
+        await expect(drawer).to_contain_text("not connected")
+        line = await drawer.locator("pre").inner_text()
+        assert f"http://127.0.0.1:{traffic.gateway.proxy_port}/users/7" in line
+        await dashboard.press("Escape")
+        await expect(dashboard.button("/users/7")).to_be_focused()
+
+    async def test_what_was_refused_tells_by_whom(self, dashboard: Dashboard, traffic: Traffic) -> None:
+        assert traffic.ask("/users/8", key=None) == 401
+        await dashboard.sign_in("logs")
+        await dashboard.button("/users/8").click()
+        drawer = dashboard.dialog("GET /users/8")
+        await expect(drawer.locator("[data-stage=auth]")).to_contain_text("api key missing")
+        await expect(drawer.locator("[data-stage=router]")).to_contain_text("not reached")
+
+    async def test_the_log_is_saved_as_filtered(self, dashboard: Dashboard, traffic: Traffic, tmp_path: Path) -> None:
+        assert [traffic.ask("/users/1"), traffic.ask("/nothing")] == [200, 404]
+        await dashboard.sign_in("logs?status=404")
+        async with dashboard.page.expect_download() as download:
+            await dashboard.button("NDJSON").click()
+        saved = tmp_path / "log.ndjson"
+        await (await download.value).save_as(saved)
+        assert [json.loads(line)["path"] for line in saved.read_text().splitlines()] == ["/nothing"]
+
+    async def test_clearing_asks_first(self, dashboard: Dashboard, traffic: Traffic) -> None:
+        assert traffic.ask("/users/1") == 200
+        await dashboard.sign_in("logs")
+        await expect(dashboard.row("/users/1")).to_be_visible()
+        await dashboard.button("Clear").click()
+        await dashboard.button("Cancel").click()
+        await expect(dashboard.row("/users/1")).to_be_visible()
+        await dashboard.button("Clear").click()
+        await dashboard.button("Clear log").click()
+        await expect(dashboard.page.get_by_role("heading", name="No request yet")).to_be_visible()
+        await expect(dashboard.button("Clear")).to_be_focused()
+
+
+class TestUsage:
+    async def test_a_key_s_usage_moves_with_its_requests(self, dashboard: Dashboard, traffic: Traffic) -> None:
+        await dashboard.sign_in("keys")
+        await expect(dashboard.row("mobile")).to_contain_text("0 of 6,000")
+        for _ in range(3):
+            assert traffic.ask() == 200
+        await expect(dashboard.row("mobile")).to_contain_text("3 of 6,000")
+
+    async def test_a_route_s_hits_lead_to_its_requests(self, dashboard: Dashboard, traffic: Traffic) -> None:
+        assert [traffic.ask("/users/1"), traffic.ask("/users/2"), traffic.ask("/nothing")] == [200, 200, 404]
+        await dashboard.sign_in("routes")
+        await dashboard.row("/users").get_by_role("link", name="2", exact=True).click()
+        await expect(dashboard.page.locator("main .row-open")).to_have_text(["/users/2", "/users/1"])
+
+    async def test_a_check_by_hand_tells_how_a_service_is(self, dashboard: Dashboard, traffic: Traffic) -> None:
+        await dashboard.sign_in("services")
+        await dashboard.button("Check users now").click()
+        await dashboard.notice(f"{traffic.upstream.url} passed in")
+        traffic.upstream.stop()
+        await dashboard.button("Check users now").click()
+        await dashboard.notice(f"{traffic.upstream.url} failed (")
+
+    async def test_a_token_is_made_and_read(self, dashboard: Dashboard, traffic: Traffic) -> None:
+        dashboard.refusals = {401}
+        await dashboard.sign_in("keys")
+        await dashboard.button("Make a token from mobile").click()
+        await dashboard.field("API key").fill("mgw_live_wrong")
+        await dashboard.button("Make a token").click()
+        await expect(dashboard.dialog().get_by_role("alert")).to_contain_text("This API key is not known here.")
+        await expect(dashboard.page.get_by_role("navigation", name="Views")).to_be_visible()
+        await dashboard.field("API key").fill(traffic.key)
+        await dashboard.button("Make a token").click()
+        token = await dashboard.dialog().get_by_label("The token").text_content()
+        await expect(dashboard.dialog().locator("dl")).to_contain_text("microgateway")
+        answer = traffic.gateway.ask(
+            f"GET /users/1 HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+        )
+        assert answer.status == 200
+
+
+def _in_days(days: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + days * 86_400 - 3_600))
