@@ -15,6 +15,8 @@ from microgateway.observability.recorder import Recorder, Sink
 from microgateway.observability.usage import Usage
 from microgateway.process.composition import authentication, circuit_defaults, proxy_options, verifier
 from microgateway.settings import Settings
+from microgateway.simulation.explaining import Running
+from microgateway.simulation.simulation import Simulation
 from microgateway.snapshot import Snapshot
 from microgateway.state.limits import MemoryLimiter
 from microgateway.state.memory import MemoryCircuits
@@ -51,6 +53,7 @@ class RunningProxy:
     recorder: Recorder
     checker: HealthChecker
     verifier: Verifier
+    simulation: Simulation
 
     @property
     def port(self) -> int:
@@ -96,13 +99,17 @@ async def serve(
     limiter, circuits, recorder = MemoryLimiter(), MemoryCircuits(wall=clock.wall), Recorder(Usage(), sinks)
     targets = MemoryTargets(wall=clock.wall)
     tokens = verifier(settings, settings.jwt_secret or secrets.token_urlsafe(), clock)
+    options, state = proxy_options(settings), State(limiter, circuits, authentication(settings, tokens), targets)
     listener = Listener(
-        options=proxy_options(settings),
-        snapshot=snapshot,
-        state=State(limiter, circuits, authentication(settings, tokens), targets),
-        recorder=recorder,
-        now=clock.now,
-        wall=clock.wall,
+        options=options, snapshot=snapshot, state=state, recorder=recorder, now=clock.now, wall=clock.wall
+    )
+    running = Running(
+        options=options,
+        state=state,
+        snapshot=lambda: listener.snapshot,
+        verifier=tokens,
+        clock=clock,
+        port=lambda: listener.port,
     )
     checker = HealthChecker(connector=listener.connector, targets=targets, now=clock.now, wall=clock.wall)
     checker.apply(snapshot.upstreams)
@@ -111,7 +118,7 @@ async def serve(
     if health_checks:
         checker.start()
     try:
-        yield RunningProxy(listener, limiter, circuits, targets, recorder, checker, tokens)
+        yield RunningProxy(listener, limiter, circuits, targets, recorder, checker, tokens, Simulation(running))
     finally:
         await checker.stop()
         await listener.drain(0.0 if settings.debug else settings.drain_timeout)

@@ -12,6 +12,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--openapi-examples", type=int, help="how many requests each endpoint gets, as described and not; at random"
     )
+    parser.addoption("--explanations", type=int, help="how many random requests are explained, and then sent")
 
 
 @pytest.fixture

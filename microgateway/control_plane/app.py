@@ -10,6 +10,7 @@ from microgateway.clock import Clock
 from microgateway.control_plane import (
     auth,
     circuit_breakers,
+    gateway,
     health,
     keys,
     logs,
@@ -82,6 +83,7 @@ def create_app(
         service_health,
         metrics,
         logs,
+        gateway,
     )
     for resource in resources:
         app.include_router(resource.router, dependencies=guarded, responses=documented(401, 422, 503))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from microgateway.control_plane.gateway_requests import GatewayAnswer, GatewayRequest
 from microgateway.observability.exposition import Source
 from microgateway.observability.monitoring import Monitoring
 from microgateway.observability.usage import Usage
@@ -21,9 +22,15 @@ class Checks(Protocol):
     async def check_all(self) -> None: ...
 
 
+class Simulator(Protocol):
+    """Says what the gateway would do, and does none of it."""
+
+    def explain(self, request: GatewayRequest) -> GatewayAnswer: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Live:
-    """The counters, circuits, metrics, limits and targets of the running data plane."""
+    """The counters, circuits, metrics, limits and targets of the running data plane, and who knows what it would do."""
 
     usage: Usage
     circuits: Circuits
@@ -31,4 +38,5 @@ class Live:
     limiter: Limiter
     targets: MemoryTargets
     checks: Checks
+    simulation: Simulator
     sources: Sequence[Source] = ()  # of `/metrics`

@@ -54,6 +54,12 @@ class RoundRobin(Generic[C]):
         for _ in range(0 if alike else random.randrange(len(contenders))):
             self.choose(b"")
 
+    def copy(self, contenders: Sequence[C]) -> "RoundRobin[C]":
+        """For copies of the same contenders, in the same order."""
+        other = RoundRobin(contenders, Random(0))  # noqa: S311  where it begins is overwritten
+        other._turns, other._position = list(self._turns), self._position
+        return other
+
     def choose(self, key: bytes) -> C:
         contenders = self._contenders
         if self._position >= 0:  # equal weights: in turn
@@ -113,6 +119,11 @@ def balancer(method: Method, contenders: Sequence[C], random: Random) -> Balance
     if method == "consistent_hash":
         return ConsistentHash(contenders)
     return RoundRobin(contenders, random)
+
+
+def continued(before: Balancer[C], method: Method, contenders: Sequence[C], random: Random) -> Balancer[C]:
+    """One for copies of the same contenders, in the same order, that goes on where the one before is."""
+    return before.copy(contenders) if isinstance(before, RoundRobin) else balancer(method, contenders, random)
 
 
 def choose_once(method: Method, contenders: Sequence[C], key: bytes, random: Random) -> C:

@@ -28,6 +28,8 @@ from microgateway.process.composition import authentication, circuit_defaults, j
 from microgateway.process.observatory import Observatory
 from microgateway.process.writing import Writing
 from microgateway.settings import Settings
+from microgateway.simulation.explaining import Running
+from microgateway.simulation.simulation import Simulation
 from microgateway.snapshot import Snapshot
 from microgateway.state.limits import MemoryLimiter
 from microgateway.state.memory import MemoryCircuits
@@ -69,11 +71,15 @@ class Gateway:
         database = locate_database(settings.database_url, settings.data_dir)
         self._database, self._writing = Database(database), Writing(settings, database)
         self._recorder = Recorder(Usage(), [*self._observatory.sinks, *self._writing.sinks])
-        self._listener = Listener(
+        state = State(self._limiter, self._circuits, authentication(settings, self._verifier), self._targets)
+        self._listener = Listener(options=options, snapshot=Snapshot(), state=state, recorder=self._recorder)
+        self._running = Running(
             options=options,
-            snapshot=Snapshot(),
-            state=State(self._limiter, self._circuits, authentication(settings, self._verifier), self._targets),
-            recorder=self._recorder,
+            state=state,
+            snapshot=lambda: self._listener.snapshot,
+            verifier=self._verifier,
+            clock=self._clock,
+            port=lambda: self._listener.port,
         )
         self._checker = HealthChecker(connector=self._listener.connector, targets=self._targets)
         self._issued: list[tuple[str, str]] = []
@@ -168,6 +174,7 @@ class Gateway:
                 limiter=self._limiter,
                 targets=self._targets,
                 checks=self._checker,
+                simulation=Simulation(self._running),
                 sources=self._observatory.sources,
             ),
             log=self._writing.book(self._recorder.flush),

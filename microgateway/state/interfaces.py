@@ -3,11 +3,12 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
-from microgateway.core.circuit import Breaker, CircuitPolicy, CircuitState, Permit, Refusal
+from microgateway.core.circuit import Breaker, CircuitPolicy, CircuitState, Numbers, Permit, Refusal
+from microgateway.core.limit_rules import Subject
 from microgateway.core.outcome_window import OutcomeWindow
-from microgateway.core.token_bucket import Grant, Limit
+from microgateway.core.token_bucket import Grant, Limit, TokenBucket
 from microgateway.exchange import Event
-from microgateway.state.limits import Claim, Told
+from microgateway.state.limits import Claim, Limiting, Told
 
 
 class RoomView(Protocol):
@@ -48,6 +49,10 @@ class Limiter(Protocol):
         """What `take_all` would find, with nothing taken and nothing counted."""
         ...
 
+    def look(self, limiting: Limiting, subject: Subject, now: float) -> TokenBucket:
+        """A copy of one bucket as it stands under this limit. Unlike `peek` it leaves no trace at all."""
+        ...
+
     def room(self, space: str) -> RoomView: ...
 
     def sweep(self, now: float) -> None:
@@ -63,6 +68,8 @@ class CircuitView(Breaker, Protocol):
     """One service's circuit, to look at and to ask; see `core/circuit.py`."""
 
     @property
+    def policy(self) -> CircuitPolicy: ...
+    @property
     def state(self) -> CircuitState: ...
     @property
     def failures(self) -> int: ...
@@ -74,6 +81,7 @@ class CircuitView(Breaker, Protocol):
     def generation(self) -> int: ...
     def try_acquire(self, now: float) -> Permit | Refusal: ...
     def retry_after(self, now: float) -> float: ...
+    def numbers(self) -> Numbers: ...
 
 
 class Circuits(Protocol):

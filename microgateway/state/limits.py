@@ -8,6 +8,7 @@ never gives anybody more than the limit.
 """
 
 from collections.abc import Collection, Sequence
+from copy import copy
 
 from microgateway.core.limit_rules import LimitRule, Subject
 from microgateway.core.token_bucket import NANOSECONDS, TOKEN, Grant, Limit, TokenBucket
@@ -52,6 +53,18 @@ class Room:
         if bucket is None:
             return self._new_bucket(limit, now)
         if bucket.limit is not limit and bucket.limit != limit:
+            bucket.change_limit(limit, now)
+        return bucket
+
+    def look(self, subject: Subject, limit: Limit, now: int) -> TokenBucket:
+        """A copy of what `bucket_of` would find. Nothing is changed, and nothing begun."""
+        known = self.buckets.get(subject)
+        if known is None and self._overflow is not None:  # it has this one, or would begin with what is left in it
+            known = self._overflow
+        if known is None:
+            return TokenBucket(limit, now)
+        bucket = copy(known)
+        if bucket.limit != limit:
             bucket.change_limit(limit, now)
         return bucket
 
@@ -192,6 +205,12 @@ class MemoryLimiter:
             room = self._rooms.get(limiting.space) or self._open(limiting.space)
             grants.append(room.bucket_of(subject, limiting.limit, instant).peek(instant))
         return grants
+
+    def look(self, limiting: Limiting, subject: Subject, now: float) -> TokenBucket:
+        """A copy of one bucket as it stands under this limit. Unlike `peek` it leaves no trace at all."""
+        instant = int(now * NANOSECONDS)
+        room = self._rooms.get(limiting.space)
+        return TokenBucket(limiting.limit, instant) if room is None else room.look(subject, limiting.limit, instant)
 
     def room(self, space: str) -> Room:
         """A rule's buckets and counters, to look at."""

@@ -178,6 +178,9 @@ class SharedCircuit:
     def retry_after(self, now: float) -> float:
         return self._inner.retry_after(now)
 
+    def numbers(self) -> Numbers:
+        return self._inner.numbers()
+
     # -- the memory ----------------------------------------------------------------------------------------------------
 
     def _settle(self, permit: Permit, settle: Callable[[Permit], None]) -> None:

@@ -12,9 +12,9 @@ from collections.abc import Collection, Sequence
 from hashlib import blake2b
 
 from microgateway.core.limit_rules import Subject
-from microgateway.core.token_bucket import NANOSECONDS, TOKEN, Grant, Limit
+from microgateway.core.token_bucket import NANOSECONDS, TOKEN, Grant, Limit, TokenBucket
 from microgateway.snapshot import Principal
-from microgateway.state.limits import MOST_SUBJECTS, SWEPT_AT_A_TIME, Claim, Told
+from microgateway.state.limits import MOST_SUBJECTS, SWEPT_AT_A_TIME, Claim, Limiting, Told
 from microgateway.state.robust_locks import LOCK_SIZE
 from microgateway.state.shared_buckets import DIGEST_SIZE, STRIPES, WAYS, Bucket, BucketTable, Place
 from microgateway.state.shared_memory import SharedMemory
@@ -195,6 +195,13 @@ class SharedLimiter:
         finally:
             _release(places)
 
+    def look(self, limiting: Limiting, subject: Subject, now: float) -> TokenBucket:
+        """A copy of one bucket as it stands under this limit. Unlike `peek` it leaves no trace at all."""
+        instant = int(now * NANOSECONDS)
+        bucket = TokenBucket(limiting.limit, instant)
+        bucket.level -= self._missing_of(limiting, subject, instant)
+        return bucket
+
     def room(self, space: str) -> SharedRoom:
         """A rule's buckets and counters, to look at."""
         return self._rooms.get(space) or self._open(space)
@@ -213,6 +220,26 @@ class SharedLimiter:
         """Gives up the rooms of rules that are not among these. For one process only, once no other uses them."""
         self.keep_only(spaces)
         self._limits.rooms.keep_only({self._limits.digest_of_room(space) for space in (*spaces, Principal.space)})
+
+    def _missing_of(self, limiting: Limiting, subject: Subject, now: int) -> int:
+        """What is missing from a bucket, or, where there is none, from the shared one that it would begin with."""
+        limits, space, limit = self._limits, limiting.space, limiting.limit
+        table = limits.keys if space == Principal.space else limits.rules
+        place, _ = table.place_of(limits.digest_of_bucket(space, subject), now, None, lambda: (0, 0))
+        if place is not None:
+            place.locks.acquire(place.number)
+            try:
+                return Bucket.missing(self._memory, place.record, limit, now) if table.holds(place) else 0
+            finally:
+                place.locks.release(place.number)
+        number = limits.rooms.known(limits.digest_of_room(space))
+        if number is None:
+            return 0
+        limits.rooms.locks.acquire(number)
+        try:
+            return Bucket.missing(self._memory, limits.rooms.bucket(number), limit, now)
+        finally:
+            limits.rooms.locks.release(number)
 
     def _wanted(self, claims: Sequence[Claim]) -> list[_Wanted]:
         return [(self.room(limiting.space), subject, limiting.limit, limiting.enforced) for limiting, subject in claims]

@@ -54,6 +54,14 @@ class RoomTable:
         finally:
             self.locks.release(MOST_ROOMS)
 
+    def known(self, digest: bytes) -> int | None:
+        """The room with this digest, None where there is none; it is not taken."""
+        self.locks.acquire(MOST_ROOMS)
+        try:
+            return self._find(digest)
+        finally:
+            self.locks.release(MOST_ROOMS)
+
     def keep_only(self, digests: Collection[bytes]) -> None:
         """Gives the other rooms up."""
         self.locks.acquire(MOST_ROOMS)

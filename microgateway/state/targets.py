@@ -7,9 +7,10 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
+from copy import copy
 from random import Random
 
-from microgateway.core.balancing import Balancer, Contender, balancer, choose_once
+from microgateway.core.balancing import Balancer, Contender, balancer, choose_once, continued
 from microgateway.core.health import CheckResult, Overall, TargetHealth, TargetStatus, overall
 from microgateway.exchange import Event, EventListener
 from microgateway.snapshot import Target, Upstream
@@ -85,6 +86,20 @@ class TargetGroup:
         if self._balancer is None:
             self._balancer = balancer(method, asked, self._random)
         return self._balancer.choose(key)
+
+    def copy(self) -> "TargetGroup":
+        """One that goes on by itself from here, chance included, and tells nobody."""
+        random = copy(self._random)
+        other = TargetGroup(self.upstream, {}, random, _nobody)
+        for name, member in self.members.items():
+            twin = other.members[name]
+            twin.health, twin.in_flight = copy(member.health), member.in_flight
+        other._next_return = self._next_return
+        if self._asked is not None:
+            asked = other._asked = tuple(other.members[member.name] for member in self._asked)
+            if self._balancer is not None:
+                other._balancer = continued(self._balancer, self.upstream.load_balancing, asked, random)
+        return other
 
     def asked(self, now: float) -> Sequence[Member]:
         """Those that requests are sent to at the moment."""
@@ -171,6 +186,16 @@ class MemoryTargets:
             group = self._groups[upstream.id] = TargetGroup(upstream, known, self._random, self._note)
         return group
 
+    def look(self, upstream: Upstream) -> TargetGroup:
+        """A copy of what `of` would answer, which is left as it is."""
+        group = self._groups.get(upstream.id)
+        if group is None:
+            return TargetGroup(upstream, {}, copy(self._random), _nobody)
+        known = group.copy()
+        return (
+            known if group.upstream is upstream else TargetGroup(upstream, known.members, copy(self._random), _nobody)
+        )
+
     def keep_only(self, service_ids: Collection[str]) -> None:
         for service_id in [service_id for service_id in self._groups if service_id not in service_ids]:
             del self._groups[service_id]
@@ -179,3 +204,7 @@ class MemoryTargets:
         event = Event("target", service_id, target, before, after, self._wall(), reason)
         for listener in self._listeners:
             listener(event)
+
+
+def _nobody(*change: str) -> None:
+    """Is told what becomes of copies."""

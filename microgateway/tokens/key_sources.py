@@ -24,7 +24,7 @@ class KeySources:
     """
 
     def __init__(self, *, now: Now, fetch: Fetch = fetch) -> None:
-        self._now = now
+        self.now = now
         self._fetch = fetch
         self._sources: dict[str, KeySource] = {}
         self.withdraw: Withdraw = _nobody_remembers
@@ -52,21 +52,21 @@ class KeySources:
 
     def sweep(self) -> None:
         """Called at short intervals: fetches what is no longer fresh."""
-        now = self._now()
+        now = self.now()
         for source in self._sources.values():
             if source.is_due(now):
                 self._begin(source)
 
     def asked_again(self, source: KeySource) -> Postponed | None:
         """A token names a key that is not there: the fetch that may bring it, or None where it has just been tried."""
-        now = self._now()
+        now = self.now()
         if source.may_fetch(now):
             self._begin(source)
         until = source.wait_until(now)
         return None if until is None else Postponed(until, source.then)
 
     def _begin(self, source: KeySource) -> None:
-        source.begin(self._now())
+        source.begin(self.now())
         loop = asyncio.get_running_loop()
         threading.Thread(target=self._run, args=(source, source.issuer, loop), name="jwks", daemon=True).start()
 
@@ -88,9 +88,9 @@ class KeySources:
             keys = parse_key_set(result.body, issuer.algorithms, source.keys)
         except (FetchError, KeySetError) as error:
             _logger().warning("the keys of the token issuer %r can't be fetched: %s", issuer.name, error)
-            source.failed(str(error), self._now())
+            source.failed(str(error), self.now())
             return
-        gone = source.succeeded(keys, result.max_age, self._now())
+        gone = source.succeeded(keys, result.max_age, self.now())
         if gone:
             self.withdraw(gone)
 

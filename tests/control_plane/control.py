@@ -14,8 +14,11 @@ from microgateway.control_plane.configuration import Configuration
 from microgateway.control_plane.live_view import Live
 from microgateway.core.circuit import CircuitPolicy
 from microgateway.core.token_bucket import Limit
+from microgateway.data_plane.authentication import Authentication
 from microgateway.data_plane.connector import Connector
 from microgateway.data_plane.health_checks import HealthChecker
+from microgateway.data_plane.options import Options
+from microgateway.data_plane.pipeline import State
 from microgateway.observability.happenings import Change
 from microgateway.observability.log_book import LogBook
 from microgateway.observability.metrics import Bounds, Metrics
@@ -26,6 +29,8 @@ from microgateway.persistence.database import Database, locate_database, locate_
 from microgateway.persistence.migration import REQUEST_LOG
 from microgateway.persistence.repository import Repository
 from microgateway.persistence.request_log import RequestLog
+from microgateway.simulation.explaining import Running
+from microgateway.simulation.simulation import Simulation
 from microgateway.snapshot import Snapshot
 from microgateway.state.limits import MemoryLimiter
 from microgateway.state.memory import MemoryCircuits
@@ -119,7 +124,17 @@ async def running_control(folder: Path) -> AsyncIterator[Control]:
     checker = HealthChecker(connector=connector, targets=targets, now=clock.now, wall=clock.wall)
     monitoring = quiet_monitoring(clock)
     sources = [Traffic(monitoring, key_labels=False)]
-    live = Live(Usage(), MemoryCircuits(), monitoring, MemoryLimiter(), targets, checker, sources)
+    limiter, circuits = MemoryLimiter(), MemoryCircuits()
+    verifier = Verifier(signer=Signer(secret=SECRET, lifetime=3_600.0), sources=KeySources(now=clock.now))
+    running = Running(
+        options=Options(),
+        state=State(limiter, circuits, Authentication(verifier=verifier), targets),
+        snapshot=lambda: published[-1],
+        verifier=verifier,
+        clock=clock,
+        port=lambda: 8080,
+    )
+    live = Live(Usage(), circuits, monitoring, limiter, targets, checker, Simulation(running), sources)
 
     async def publish(snapshot: Snapshot) -> None:
         published.append(snapshot)
@@ -137,7 +152,7 @@ async def running_control(folder: Path) -> AsyncIterator[Control]:
         log=LogBook(reader=RequestLog(control.log_database), feed=None, flush=lambda: None),
         clock=clock,
         admin_token=TOKEN,
-        verifier=Verifier(signer=Signer(secret=SECRET, lifetime=3_600.0), sources=KeySources(now=clock.now)),
+        verifier=verifier,
         metrics_token=METRICS_TOKEN,
         readiness=lambda: control.not_ready,
         largest_body=100_000,

@@ -105,6 +105,24 @@ class TestSeveralLimits:
         assert not limiter.peek(claims, 5.0)[0].admitted
         assert (limiter.room("narrow").admitted, limiter.room("narrow").refused) == (1, 0)
 
+    def test_looking_finds_what_peeking_finds_and_leaves_no_trace(self, limiter: Limiter) -> None:
+        narrow = rule("narrow", Limit(60, 2))
+        assert limiter.look(narrow, "1.2.3.4", 5.0).level == narrow.limit.capacity
+        assert limiter.room("narrow").subjects == 0
+        limiter.take_all([(narrow, "1.2.3.4")], 5.0)
+        for now in (5.0, 5.5, 9.0):
+            seen, peeked = limiter.look(narrow, "1.2.3.4", now), limiter.peek([(narrow, "1.2.3.4")], now)[0]
+            assert seen.peek(int(now * NANOSECONDS)).level == peeked.level
+        limiter.look(narrow, "1.2.3.4", 5.0).take(int(5.0 * NANOSECONDS))
+        assert limiter.peek([(narrow, "1.2.3.4")], 5.0)[0].remaining == 1
+
+    def test_looking_under_another_limit_changes_nothing_for_those_who_take(self, limiter: Limiter) -> None:
+        before, after = principal("anna", Limit(60, 3)), principal("anna", Limit(600, 10))
+        for _ in range(3):
+            limiter.take("anna", before.limit, 5.0)
+        assert limiter.look(after, "anna", 5.0).peek(int(5.0 * NANOSECONDS)).remaining == 7
+        assert not limiter.take("anna", before.limit, 5.5).admitted
+
     def test_text_and_bytes_are_not_the_same_subject(self, limiter: Limiter) -> None:
         one = rule("one", Limit(60, 1))
         assert limiter.take_all([(one, "a")], 5.0)[0].admitted
@@ -148,8 +166,10 @@ class TestBounds:
         one = rule("one", Limit(60, 2))
         for number in range(20):
             limiter.take_all([(one, f"10.0.0.{number}")], 5.0)
+        assert limiter.look(one, "10.0.1.1", 5.0).level == one.limit.capacity
         strangers = [limiter.take_all([(one, f"10.0.1.{number}")], 5.0)[0].admitted for number in range(4)]
         assert strangers == [True, True, False, False]
+        assert limiter.look(one, "10.0.1.9", 5.0).level == 0
         assert (limiter.room("one").subjects, limiter.room("one").overflowed) == (20, 2)
 
     def test_full_buckets_are_forgotten_and_give_nobody_more(self, limiter: Limiter) -> None:

@@ -196,3 +196,30 @@ class TestEdits:
         fail(known.of(upstream()), "a")
         known.keep_only([])
         assert asked(known.of(upstream())) == "abcd"
+
+
+class TestLooking:
+    @pytest.mark.parametrize("method", ["round_robin", "least_requests", "consistent_hash"])
+    def test_a_copy_chooses_as_the_group_would_and_leaves_it_as_it_is(self, method: str) -> None:
+        every, known = targets(), upstream(load_balancing=method)
+        group = every.of(known)
+        for number in range(7):
+            group.choose(b"%d" % number, (), 0.0)
+        fail(group, "b")
+        first, second = every.look(known), every.look(known)
+        keys = [b"key %d" % number for number in range(20)]
+        chosen = [[one.choose(key, (), 1.0) for key in keys] for one in (first, second, group)]
+        names = [[member.name for member in members if member is not None] for members in chosen]
+        assert names[0] == names[1] == names[2]
+        assert "http://b.example" not in names[0]
+
+    def test_what_happens_to_a_copy_happens_to_nobody_else(self) -> None:
+        told: list[Event] = []
+        every, known = targets(told), upstream()
+        assert asked(every.look(known)) == "abcd"
+        group = every.of(known)
+        fail(every.look(known), "a")
+        assert asked(group) == "abcd"
+        assert told == []
+        assert asked(every.look(upstream("ab"))) == "ab"
+        assert every.of(known) is group

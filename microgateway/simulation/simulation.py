@@ -1,0 +1,16 @@
+"""What the control plane asks: the one object that knows the running gateway."""
+
+from microgateway.control_plane.gateway_requests import GatewayAnswer, GatewayRequest
+from microgateway.simulation.explaining import Running, explain
+from microgateway.simulation.telling import asked_of, told
+
+
+class Simulation:
+    """Answers about the gateway that is `running`. It is called on the event loop that carries traffic."""
+
+    def __init__(self, running: Running) -> None:
+        self._running = running
+
+    def explain(self, request: GatewayRequest) -> GatewayAnswer:
+        """What the request would get now, and why."""
+        return told(explain(asked_of(request), self._running))

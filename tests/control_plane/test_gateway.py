@@ -1,0 +1,108 @@
+"""POST /api/gateway/request: what the gateway would do, asked by an operator."""
+
+from typing import Any
+
+import pytest
+
+from tests.control_plane.control import Control
+
+
+async def asked(control: Control, **request: Any) -> Any:
+    return await control.post("/api/gateway/request", {"path": "/", **request}, 200)
+
+
+def stage(answer: Any, name: str) -> Any:
+    return next(one for one in answer["stages"] if one["stage"] == name)
+
+
+async def shop(control: Control) -> tuple[Any, Any]:
+    """Two routes for `/orders`, behind a key with a burst of two."""
+    service = await control.service("orders")
+    await control.route(service["id"], "/orders", methods=["GET"])
+    writes = {"methods": ["POST"], "headers": [{"name": "X-Version", "value": "2"}], "priority": 5}
+    await control.route(service["id"], "/orders", **writes)
+    return service, await control.key("mobile", requests_per_minute=60, burst_size=2)
+
+
+class TestExplaining:
+    async def test_a_request_that_would_be_forwarded(self, control: Control) -> None:
+        service, key = await shop(control)
+        answer = await asked(control, path="/orders/./7", query="full=1", api_key=key["key"], headers={"X-Foo": "bar"})
+        assert (answer["status"], answer["stage"], answer["code"]) == (None, "proxy", None)
+        assert (answer["key_id"], answer["service_id"]) == (key["id"], service["id"])
+        assert stage(answer, "normalise")["request"]["path"] == "/orders/7"
+        (limit,) = stage(answer, "rate_limit")["limits"]
+        assert (limit["tokens_before"], limit["tokens_after"], limit["next_token_seconds"]) == (2.0, 1.0, 1.0)
+        sent = stage(answer, "target")["upstream_request"]
+        assert sent["url"] == "http://127.0.0.1:9000/orders/7?full=1"
+        assert ["X-Foo", "bar"] in sent["headers"]
+        assert [name for name, _ in sent["removed"]] == ["X-API-Key"]
+        assert ["Host", "localhost", "127.0.0.1:9000"] in sent["changed"]
+        assert ["X-RateLimit-Remaining", "1"] in answer["headers"]
+
+    async def test_every_candidate_says_which_of_its_conditions_failed(self, control: Control) -> None:
+        _, key = await shop(control)
+        answer = await asked(control, path="/orders", api_key=key["key"])
+        writes, reads = stage(answer, "route")["candidates"]
+        assert (reads["chosen"], reads["failed"]) == (True, [])
+        assert not writes["chosen"]
+        assert writes["failed"] == ["method: GET is not POST", "header x-version: it must be 2, and it is missing"]
+
+    async def test_a_route_that_comes_after_another_one(self, control: Control) -> None:
+        service = await control.service()
+        for path in ("/", "/users"):
+            await control.route(service["id"], path, auth="none")
+        answer = await asked(control, path="/users/1")
+        assert [one["failed"] for one in stage(answer, "route")["candidates"]] == [
+            [],
+            ["another route comes before it"],
+        ]
+
+    async def test_a_stranger_is_refused_and_nothing_behind_that_is_reached(self, control: Control) -> None:
+        await shop(control)
+        answer = await asked(control, path="/orders")
+        assert (answer["status"], answer["code"], answer["stage"]) == (401, "api_key_missing", "auth")
+        verdicts = [one["verdict"] for one in answer["stages"]]
+        assert verdicts == ["passed", "skipped", "refused", *["not_reached"] * 5]
+
+    async def test_a_request_that_makes_no_sense_gets_the_answer_to_that(self, control: Control) -> None:
+        answer = await asked(control, path="/a b")
+        assert (answer["status"], answer["code"], answer["stage"]) == (400, "bad_request", "parse")
+        assert stage(answer, "normalise")["verdict"] == "refused"
+
+    async def test_an_open_circuit_says_when_it_is_asked_again(self, control: Control) -> None:
+        service = await control.service(circuit_breaker={"mode": "forced_open"})
+        await control.route(service["id"], "/", auth="none")
+        answer = await asked(control)
+        assert (answer["status"], answer["code"]) == (503, "circuit_open")
+        assert stage(answer, "circuit")["circuit"]["state"] == "open"
+        assert ["Retry-After", "30"] in answer["headers"]
+
+    async def test_asking_a_hundred_times_takes_nothing(self, control: Control) -> None:
+        _, key = await shop(control)
+        answers = [await asked(control, path="/orders", api_key=key["key"]) for _ in range(5)]
+        assert {stage(answer, "rate_limit")["limits"][0]["tokens_before"] for answer in answers} == {2.0}
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [
+            ("path", "/a\r\nX-Injected: yes"),
+            ("path", "/\u4e2d"),
+            ("path", ""),
+            ("method", "GET\n"),
+            ("host", "a\rb"),
+            ("api_key", "a\nb"),
+            ("client_ip", "nowhere"),
+            ("upstream", "perhaps"),
+        ],
+    )
+    async def test_it_is_named(self, control: Control, field: str, value: str) -> None:
+        problem = await control.post("/api/gateway/request", {"path": "/", field: value}, 422)
+        assert [error["field"] for error in problem["errors"]] == [field]
+
+    @pytest.mark.parametrize("headers", [{"X-A": "b\r\nc"}, {"X\n": "b"}, {"X-A": ["b", "c\nd"]}])
+    async def test_a_header_makes_no_second_line(self, control: Control, headers: dict[str, Any]) -> None:
+        problem = await control.post("/api/gateway/request", {"path": "/", "headers": headers}, 422)
+        assert all(error["field"].startswith("headers") for error in problem["errors"])
