@@ -12,6 +12,7 @@ from pathlib import Path
 import uvloop
 
 from soak.aborts import aborts
+from soak.agreement import agreement
 from soak.facts import Fact, Report
 from soak.gateway import Cores
 from soak.idle import idle
@@ -26,6 +27,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "term": term,
     "swap": swap,
     "upstreams": upstreams,
+    "agreement": agreement,
 }
 DESCRIPTORS = 8_192  # for all connections of the idle scenario, and some
 

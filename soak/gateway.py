@@ -59,6 +59,13 @@ class Operator:
         told: dict[str, Any] = json.loads(answer.body) if answer.body else {}
         return told
 
+    async def read(self, path: str) -> bytes:
+        """What a GET answers, whatever it is. Raises `SoakError` unless it went well."""
+        answer = await self._exchange("GET", path, b"")
+        if not (answer.complete and answer.status == 200):
+            raise SoakError(f"GET {path}: {answer.status} {answer.body[:500]!r}")
+        return answer.body
+
     async def _exchange(self, method: str, path: str, body: bytes) -> Answer:
         if self._stream is None or self._stream.has_ended():
             self.close()

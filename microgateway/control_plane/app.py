@@ -13,6 +13,7 @@ from microgateway.control_plane import (
     gateway,
     health,
     keys,
+    live_stream,
     logs,
     metrics,
     pages,
@@ -84,6 +85,7 @@ def create_app(
         metrics,
         logs,
         gateway,
+        live_stream,
     )
     for resource in resources:
         app.include_router(resource.router, dependencies=guarded, responses=documented(401, 422, 503))

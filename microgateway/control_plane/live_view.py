@@ -8,6 +8,7 @@ from typing import Protocol
 
 from microgateway.control_plane.gateway_requests import GatewayAnswer, GatewayRequest
 from microgateway.observability.exposition import Source
+from microgateway.observability.live_hub import LiveHub
 from microgateway.observability.monitoring import Monitoring
 from microgateway.observability.usage import Usage
 from microgateway.state.interfaces import Circuits, Limiter
@@ -39,4 +40,5 @@ class Live:
     targets: MemoryTargets
     checks: Checks
     simulation: Simulator
+    hub: LiveHub
     sources: Sequence[Source] = ()  # of `/metrics`

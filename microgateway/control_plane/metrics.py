@@ -25,12 +25,18 @@ from microgateway.control_plane.readings import (
     limited_in,
     outcomes_in,
     refused_in,
-    requests_in,
 )
 from microgateway.control_plane.window import Window
 from microgateway.core.rolling import Rolling, Span, Tally, span_of
 from microgateway.errors import NotFoundError
-from microgateway.observability.metrics import ALL_HISTOGRAMS, COUNTS, LIMITED_BY_RULE, SHADOWED_BY_RULE, Series
+from microgateway.observability.metrics import (
+    ALL_HISTOGRAMS,
+    COUNTS,
+    LIMITED_BY_RULE,
+    SHADOWED_BY_RULE,
+    Series,
+    requests_of,
+)
 from microgateway.observability.outcomes import LIMITED
 
 ONE_MINUTE = 60
@@ -274,7 +280,7 @@ def _untouched() -> Rolling:
 
 def _latency_point(start: int, tally: Tally) -> LatencyPoint:
     found = Percentiles.of(tally)
-    return LatencyPoint(start=start, requests=requests_in(tally), p50_ms=found.p50, p95_ms=found.p95, p99_ms=found.p99)
+    return LatencyPoint(start=start, requests=requests_of(tally), p50_ms=found.p50, p95_ms=found.p95, p99_ms=found.p99)
 
 
 def _volume_point(start: int, tally: Tally | None) -> VolumePoint:

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse
 from microgateway.control_plane.merge_patch import FieldError, InvalidEntityError, field_error
 from microgateway.control_plane.security_headers import SECURITY_HEADERS
 from microgateway.errors import ConfigurationError, ConflictError, MicroGatewayError, NotFoundError
+from microgateway.observability.live_hub import TooManyListenersError
 from microgateway.observability.log_feed import LogUnavailableError
 from microgateway.persistence.database import DatabaseUnavailableError
 
@@ -65,6 +66,7 @@ _ANSWERS: Mapping[type[MicroGatewayError], tuple[int, str, Mapping[str, str]]] =
     TooManyAttemptsError: (429, "too_many_attempts", {"Retry-After": "1"}),
     DatabaseUnavailableError: (503, "database_unavailable", {"Retry-After": "5"}),
     LogUnavailableError: (503, "log_unavailable", {"Retry-After": "5"}),
+    TooManyListenersError: (503, "too_many_listeners", {"Retry-After": "5"}),
     NotReadyError: (503, "not_ready", {"Retry-After": "1"}),
 }
 

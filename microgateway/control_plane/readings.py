@@ -15,14 +15,11 @@ from microgateway.observability.metrics import (
     UPSTREAM,
     UPSTREAM_MICROSECONDS,
     Series,
+    requests_of,
 )
 from microgateway.observability.outcomes import ERRORS, LIMITED, OUTCOMES, REFUSED
 
 MILLISECOND = 1_000  # microseconds
-
-
-def requests_in(tally: Tally) -> int:
-    return sum(tally.counts[: len(OUTCOMES)])
 
 
 class WindowAnswer(BaseModel):
@@ -91,7 +88,7 @@ class Reading(BaseModel):
 
     @classmethod
     def of(cls, tally: Tally, seconds: float) -> "Reading":
-        requests = requests_in(tally)
+        requests = requests_of(tally)
         return cls(
             requests=requests,
             requests_per_second=round(requests / seconds, 3),
@@ -133,7 +130,7 @@ class View:
         return None if self.before is None else Reading.of(rolling.over(self.before), self.before.seconds)
 
     def busiest(
-        self, table: Iterable[Series], most: int, weight: Callable[[Tally], int] = requests_in
+        self, table: Iterable[Series], most: int, weight: Callable[[Tally], int] = requests_of
     ) -> list[SeriesReading]:
         """Those with a weight in the window, the heaviest first; a weight is the number of requests."""
         tallies = [(series, series.rolling.over(self.span)) for series in table]
@@ -156,7 +153,7 @@ def figure(of: Compared, what: Callable[[Reading], float]) -> Figure:
 
 
 def error_rate_in(tally: Tally) -> float:
-    requests = requests_in(tally)
+    requests = requests_of(tally)
     return round(sum(tally.counts[place] for place in ERRORS) / requests, 6) if requests else 0.0
 
 

@@ -49,6 +49,15 @@ class Tally:
         for place, count in enumerate(counts):
             self.counts[place] += count
 
+    def subtract(self, part: "Tally") -> None:
+        """Takes away what was added before."""
+        self.add_counts([-count for count in part.counts])
+        for own, counts in zip(self.histograms, part.histograms, strict=True):
+            for number, count in counts.items():
+                own[number] -= count
+                if not own[number]:
+                    del own[number]
+
     def is_empty(self) -> bool:
         return not any(self.counts)
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from microgateway.core import histogram
-from microgateway.core.rolling import Rolling, Tally
+from microgateway.core.rolling import Closed, Rolling, Tally
 from microgateway.exchange import Exchange
 from microgateway.observability.counting import OTHER, Cell, Counting, KeyCell, RouteCells, RuleCell
 from microgateway.observability.outcomes import OUTCOMES
@@ -139,6 +139,15 @@ class Metrics:
             self._pruned = second
             self._prune(second)
 
+    def restore(self, service_id: str, name: str, closed: Closed, seconds: int) -> None:
+        """A slot of so many seconds that an earlier process saw, of everything where the id is empty.
+
+        The oldest first, longer slots before shorter ones, and all before the first fold.
+        """
+        self._restored_from = min(self._restored_from, closed.start)
+        rolling = self.services.obtain(service_id, name).rolling if service_id else self.total
+        rolling.restore(closed, seconds)
+
     def keep_services(self, service_ids: Collection[str], now: float) -> None:
         """Forgets services, and their routes, that are not configured any more. Their part of the windows stays."""
         self.fold(now)
@@ -193,6 +202,11 @@ class Metrics:
         self.counting.forget_keys(lambda key: self.keys.get(key.key_id) is None)
         self.counting.forget_routes(lambda route: self.routes.get(route.route_id) is None)
         self.counting.forget_rules(lambda rule: self.rules.get(rule.rule_id) is None)
+
+
+def requests_of(tally: Tally) -> int:
+    """How many exchanges are in it."""
+    return sum(tally.counts[: len(OUTCOMES)])
 
 
 def _add_cell(tally: Tally, cell: Cell) -> None:

@@ -29,10 +29,10 @@ class Monitoring:
     flush: Callable[[], None]
     wall: Callable[[], float]
 
-    def up_to_date(self) -> Metrics:
-        """The metrics, with every exchange that has ended by now."""
+    def up_to_date(self, ago: float = 0.0) -> Metrics:
+        """The metrics, with every exchange that has ended by now, or so many seconds ago for those not folded yet."""
         self.flush()
-        self.metrics.fold(self.wall())
+        self.metrics.fold(self.wall() - ago)
         return self.metrics
 
 
@@ -56,7 +56,7 @@ class Ticker:
 
     def _tick(self) -> None:
         self.start()  # first, so that a mistake in a tick, which the loop reports, does not end all ticking
-        self._monitoring.up_to_date()
+        self._monitoring.up_to_date(INTERVAL / 2)  # a second has just begun: what was counted is of the one before
         now = self._monitoring.wall()
         for tick in self._ticks:
             tick(now)

@@ -10,13 +10,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from microgateway import __version__
 from microgateway.core.circuit import CircuitState
+from microgateway.core.health import TargetStatus
 from microgateway.core.histogram import BOUNDS, HTTP_BOUNDS
 from microgateway.observability.counting import Cell, RouteCells
 from microgateway.observability.exposition import Family
 from microgateway.observability.happenings import Happenings
+from microgateway.observability.log_feed import LogCounts
 from microgateway.observability.monitoring import Monitoring
 from microgateway.observability.outcomes import OUTCOMES
+from microgateway.snapshot import Upstream
 from microgateway.state.memory import MemoryCircuits
+from microgateway.state.targets import MemoryTargets
 
 ServiceNames = Callable[[], Mapping[str, str]]
 
@@ -148,6 +152,49 @@ class Circuits:
             if service_id in names:
                 moves.add(count, service=names[service_id], to=state_entered)
         yield moves
+
+
+class Targets:
+    """Whether each target of a service is sent requests."""
+
+    def __init__(
+        self, targets: MemoryTargets, upstreams: Callable[[], Iterable[Upstream]], now: Callable[[], float]
+    ) -> None:
+        self._targets = targets
+        self._upstreams = upstreams
+        self._now = now
+
+    def __call__(self) -> Iterable[Family]:
+        up = Family("microgateway_target_up", "gauge", "0 for a target that is unhealthy or ejected, otherwise 1.")
+        now = self._now()
+        for upstream in self._upstreams():
+            for name, member in self._targets.of(upstream).members.items():
+                is_down = member.health.status(now) in (TargetStatus.UNHEALTHY, TargetStatus.EJECTED)
+                up.add(int(not is_down), service=upstream.name, target=name)
+        yield up
+
+
+class LogRows:
+    """The request log's writer."""
+
+    def __init__(self, counts: Callable[[], LogCounts]) -> None:
+        self._counts = counts
+
+    def __call__(self) -> Iterable[Family]:
+        counts = self._counts()
+        for name, value, text in (
+            (
+                "microgateway_log_rows_written_total",
+                counts.written,
+                "Rows of the request log in the database.",
+            ),
+            ("microgateway_log_rows_dropped_total", counts.dropped, "Rows of the request log that were lost."),
+            ("microgateway_log_writer_restarts_total", counts.restarts, "Writers that ended by themselves."),
+            ("microgateway_log_rows_waiting", counts.waiting, "Rows that wait to be handed to the writer."),
+        ):
+            family = Family(name, "counter" if name.endswith("_total") else "gauge", text)
+            family.add(value)
+            yield family
 
 
 class Configured:

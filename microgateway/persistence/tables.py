@@ -196,3 +196,17 @@ service_usage = Table(
     Column("total_requests", BigInteger, nullable=False),
     Column("total_errors", BigInteger, nullable=False),
 )
+
+metric_minutes = Table(
+    "metric_minutes",
+    metadata,
+    _number(),
+    Column("minute", BigInteger, nullable=False),
+    Column("service_id", String(64), nullable=False),
+    Column("name", String(128), nullable=False),
+    Column("counts", LargeBinary, nullable=False),
+    Column("durations", LargeBinary, nullable=False),
+    Column("upstream", LargeBinary, nullable=False),
+    Column("overhead", LargeBinary, nullable=False),
+    Index(None, "minute"),
+)

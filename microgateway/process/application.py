@@ -1,8 +1,13 @@
 """What `uvicorn app:app` runs: an ASGI application whose start opens the whole gateway, and whose end drains it."""
 
+import asyncio
+import functools
 import os
+import signal
 import sys
+import threading
 from collections.abc import Awaitable, Callable, MutableMapping
+from types import FrameType
 from typing import Any, NoReturn
 
 from microgateway.errors import StartupError
@@ -33,11 +38,37 @@ class Application:
             await self._gateway.open()
         except StartupError as error:
             _give_up(error)
+        _on_stop(self._gateway.end_streams)
         announce(self._gateway, self._gateway.settings.port)
         await send({"type": "lifespan.startup.complete"})
         await receive()  # lifespan.shutdown
         await self._gateway.close()
         await send({"type": "lifespan.shutdown.complete"})
+
+
+def _on_stop(tell: Callable[[], None]) -> None:
+    """Has this called by the signals that end the ASGI server, before the server hears of them.
+
+    It waits until every answer is finished, and tells the application of the stop only then.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return  # whoever runs a server in a thread stops it without signals
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before = signal.getsignal(number)
+        if callable(before):
+            signal.signal(number, functools.partial(_tell_first, loop, tell, before))
+
+
+def _tell_first(
+    loop: asyncio.AbstractEventLoop,
+    tell: Callable[[], None],
+    before: Callable[[int, FrameType | None], Any],
+    number: int,
+    frame: FrameType | None,
+) -> None:
+    loop.call_soon_threadsafe(tell)
+    before(number, frame)
 
 
 def announce(gateway: Gateway, control_port: int) -> None:

@@ -110,13 +110,20 @@ class Gateway:
             opened.push_async_callback(self._writing.close)
             await self.configuration.load()
             await self._usage_keeper.load()
+            await self._observatory.load(self._database, self.configuration.services.keys())
             await self._listener.start(settings.proxy_host, settings.proxy_port)
             opened.push_async_callback(self._listener.drain, 0.0)
             if settings.seed is not None:
                 seeded = await self.configuration.seed(settings.seed)
                 self._issued = [(issued.key.name, issued.text) for issued in seeded.keys if issued.is_generated]
             self.admin_token = AdminToken(*load_or_create_admin_token(settings.admin_token, settings.data_dir))
-            self._observatory.open(listener=self._listener, recorder=self._recorder, circuits=self._circuits)
+            self._observatory.open(
+                listener=self._listener,
+                recorder=self._recorder,
+                circuits=self._circuits,
+                targets=self._targets,
+                log=self._writing.book(self._recorder.flush),
+            )
             self.app = self._control_plane()
             opened.pop_all()
         self._recorder.start()
@@ -144,13 +151,18 @@ class Gateway:
         """Lets requests in flight finish; from now on the gateway is not ready."""
         if not self._listener.is_draining:
             await self._listener.drain(self.settings.drain_timeout)
+        self.end_streams()
+
+    def end_streams(self) -> None:
+        """Ends the live streams of the control port, which would have no end of their own."""
+        self._observatory.hub.close()
 
     async def close(self) -> None:
         await self._checker.stop()
         await self.drain()
         await self.configuration.settle()
         self._recorder.stop()
-        self._observatory.close()
+        await self._observatory.close()
         await self._usage_keeper.stop()
         await self._writing.close()
         await self._database.close()
@@ -175,6 +187,7 @@ class Gateway:
                 targets=self._targets,
                 checks=self._checker,
                 simulation=Simulation(self._running),
+                hub=self._observatory.hub,
                 sources=self._observatory.sources,
             ),
             log=self._writing.book(self._recorder.flush),

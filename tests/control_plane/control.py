@@ -20,6 +20,7 @@ from microgateway.data_plane.health_checks import HealthChecker
 from microgateway.data_plane.options import Options
 from microgateway.data_plane.pipeline import State
 from microgateway.observability.happenings import Change
+from microgateway.observability.live_hub import LiveHub
 from microgateway.observability.log_book import LogBook
 from microgateway.observability.metrics import Bounds, Metrics
 from microgateway.observability.monitoring import Gauges, Monitoring
@@ -102,7 +103,7 @@ def make_configuration(
     database: Database,
     publish: Callable[[Snapshot], Awaitable[None]],
     clock: FakeClock | None = None,
-    changes: list[Change] | None = None,
+    told: Callable[[Change], None] | None = None,
 ) -> Configuration:
     return Configuration(
         repository=Repository(database),
@@ -110,7 +111,7 @@ def make_configuration(
         clock=clock or FakeClock(),
         default_limit=DEFAULT_LIMIT,
         circuit_defaults=DEFAULT_CIRCUIT,
-        told=([] if changes is None else changes).append,
+        told=told or (lambda change: None),
     )
 
 
@@ -134,7 +135,8 @@ async def running_control(folder: Path) -> AsyncIterator[Control]:
         clock=clock,
         port=lambda: 8080,
     )
-    live = Live(Usage(), circuits, monitoring, limiter, targets, checker, Simulation(running), sources)
+    hub = LiveHub(boot="boot", wall=clock.wall)
+    live = Live(Usage(), circuits, monitoring, limiter, targets, checker, Simulation(running), hub, sources)
 
     async def publish(snapshot: Snapshot) -> None:
         published.append(snapshot)
@@ -143,7 +145,12 @@ async def running_control(folder: Path) -> AsyncIterator[Control]:
     database = Database(locate_database(None, folder))
     await database.open()
     changes: list[Change] = []
-    configuration = make_configuration(database, publish, clock, changes)
+
+    def told(change: Change) -> None:
+        changes.append(change)
+        hub.note_change(change)
+
+    configuration = make_configuration(database, publish, clock, told)
     log_database = Database(locate_log(locate_database(None, folder), folder), REQUEST_LOG)  # opened by who needs it
     control = Control(database, configuration, live, clock, published, changes, log_database)
     control.app = create_app(

@@ -282,7 +282,7 @@ async def test_every_change_is_told_and_nothing_else(control: Control) -> None:
 async def test_a_change_that_the_database_refuses_is_told_as_failed(folder: Path) -> None:
     changes: list[Change] = []
     async with opened(folder) as database:
-        configuration = make_configuration(database, ignore, changes=changes)
+        configuration = make_configuration(database, ignore, told=changes.append)
         break_table(folder, "services")
         with pytest.raises(DatabaseUnavailableError):
             await configuration.create_service(USERS)

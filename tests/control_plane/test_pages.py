@@ -117,6 +117,7 @@ async def test_the_description_covers_the_api(control: Control) -> None:
         "/api/services/{service_id}/health-check": ["post"],
         "/api/health/services": ["get"],
         "/api/health/check-all": ["post"],
+        "/api/live": ["get"],
         "/metrics": ["get"],
         "/health": ["get"],
         "/livez": ["get"],

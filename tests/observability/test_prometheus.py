@@ -17,11 +17,13 @@ from microgateway.core.circuit import CircuitPolicy
 from microgateway.exchange import Exchange
 from microgateway.observability.exposition import page
 from microgateway.observability.happenings import Change, Happenings
+from microgateway.observability.log_feed import LogCounts
 from microgateway.observability.metrics import Bounds, Metrics
 from microgateway.observability.monitoring import Gauges, Monitoring
 from microgateway.observability.process_facts import ProcessFacts
-from microgateway.observability.prometheus import Circuits, Configured, Present, Traffic
+from microgateway.observability.prometheus import Circuits, Configured, LogRows, Present, Targets, Traffic
 from microgateway.state.memory import MemoryCircuits
+from microgateway.state.targets import MemoryTargets
 from tests.observability.exchanges import destination, exchange, principal, refused, rule
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -43,7 +45,9 @@ class Stand:
             Traffic(monitoring, key_labels=key_labels),
             Present(monitoring),
             Circuits(self.circuits, self.happenings, lambda: {"users": "users"}),
+            Targets(MemoryTargets(), lambda: [USERS.upstream], lambda: 0.0),
             Configured(self.happenings),
+            LogRows(lambda: LogCounts(written=5, dropped=2)),
             ProcessFacts(),
         )
 
@@ -138,6 +142,13 @@ def test_circuits_and_their_transitions() -> None:
         ("users", "half_open"): 0,
     }
     assert samples(told["microgateway_circuit_transitions"], "service", "to") == {("users", "open"): 1}
+
+
+def test_targets_and_the_log() -> None:
+    told = Stand().families()
+    assert list(samples(told["microgateway_target_up"], "service").items()) == [(("users",), 1)]
+    assert samples(told["microgateway_log_rows_written"]) == {(): 5}
+    assert samples(told["microgateway_log_rows_dropped"]) == {(): 2}
 
 
 def test_the_configuration_and_the_process() -> None:

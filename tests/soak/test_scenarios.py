@@ -9,6 +9,7 @@ import pytest
 import uvloop
 
 from soak.aborts import aborts
+from soak.agreement import agreement
 from soak.crowd import Limits
 from soak.facts import Fact, Report
 from soak.idle import idle
@@ -28,6 +29,7 @@ SCENARIOS: dict[str, Scenario] = {
     "term": term,
     "swap": swap,
     "upstreams": upstreams,
+    "agreement": partial(agreement, requests=20_000),
 }
 
 
