@@ -18,7 +18,7 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.load import Load, steady_script
 from benchmarks.peers.contender import Proxy
 from benchmarks.peers.envoy import Envoy
-from benchmarks.peers.gateway import Gateway
+from benchmarks.peers.gateway import Gateway, unlogged, with_log, with_rules
 from benchmarks.peers.haproxy import HAProxy
 from benchmarks.peers.nginx import BareNginx, LuaNginx, full_lua_nginx
 from benchmarks.peers.pump import BytePump
@@ -33,7 +33,11 @@ from benchmarks.workload import HEADERS, Cores
 
 def contestants(size: Size | None) -> tuple[Proxy, ...]:
     """All that can be compared, in the order of their turns."""
-    return (BytePump(), BareNginx(), HAProxy(), LuaNginx(), full_lua_nginx(), Gateway(size=size), Envoy(), Traefik())
+    return (BytePump(), BareNginx(), HAProxy(), LuaNginx(), full_lua_nginx(), *gateways(size), Envoy(), Traefik())
+
+
+def gateways(size: Size | None) -> tuple[Gateway, ...]:
+    return unlogged(size), with_rules(), with_log()
 
 
 def arguments(given: Sequence[str] | None) -> argparse.Namespace:
@@ -93,6 +97,9 @@ def show(
     print(table(report.COLUMNS, report.rows(series)), end="\n\n")
     for proxy in proxies:
         print(f"{proxy.name}: {proxy.does}")
+    for each in series:
+        if each.microseconds_beside:
+            print(f"{each.name}: {each.microseconds_beside:.1f} µs a request more in the log's writer, told apart")
     for name, reason in skipped.items():
         print(f"{name}: skipped, {reason}")
     print()

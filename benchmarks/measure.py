@@ -6,7 +6,7 @@ counts ended threads and waited-for children too, in clock ticks of 10 ms.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +23,9 @@ class ProcessorTime:
     ticked: float
 
     @classmethod
-    def read(cls, pid: int) -> "ProcessorTime":
-        family = tree(pid)
+    def read(cls, pid: int, without: Collection[int] = ()) -> "ProcessorTime":
+        """That of a process and all below it but those `without`."""
+        family = [member for member in tree(pid) if member not in without]
         by_thread: dict[int, int] = {}
         for member in family:
             by_thread |= _threads(member)

@@ -27,25 +27,36 @@ TARGETS = (Target("nginx-lua", 1.3), Target("envoy", 0.5), Target("traefik", 0.2
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a target was met; `found` is None when the gateway or the peer was not in the run."""
+    """Whether one form of the gateway met a target; `found` is None when it or the peer was not in the run."""
 
     target: Target
     found: float | None
+    gateway: str = GATEWAY
 
     @property
     def met(self) -> bool:
         return self.found is not None and self.found <= self.target.ratio
 
     def __str__(self) -> str:
-        wanted = f"gateway ≤ {self.target.ratio:g} × {self.target.peer}"
+        wanted = f"{self.gateway} ≤ {self.target.ratio:g} × {self.target.peer}"
         if self.found is None:
             return f"not measured  {wanted}"
         return f"{'met         ' if self.met else 'MISSED      '}  {wanted}: {self.found:.2f}"
 
 
 def verdicts(series: Sequence[Series]) -> list[Verdict]:
-    ratios = ratios_to_peers(series)
-    return [Verdict(target, ratios.get(target.peer)) for target in TARGETS]
+    """For every form of the gateway that was in the run."""
+    by_name = {each.name: each for each in series}
+    forms = [name for name in by_name if name.startswith(GATEWAY)] or [GATEWAY]
+    return [
+        Verdict(target, _ratio(by_name.get(form), by_name.get(target.peer)), form)
+        for form in forms
+        for target in TARGETS
+    ]
+
+
+def _ratio(gateway: Series | None, peer: Series | None) -> float | None:
+    return None if gateway is None or peer is None else gateway.ratio_to(peer)
 
 
 def ratios_to_peers(series: Sequence[Series]) -> Mapping[str, float]:
@@ -123,6 +134,7 @@ def _as_json(series: Series) -> dict[str, object]:
         "p50_microseconds": series.p50,
         "p99_microseconds": series.p99,
         "busy": series.busy,
+        "microseconds_per_request_beside": series.microseconds_beside,
         "resident_bytes": series.resident,
         "rounds": [
             {

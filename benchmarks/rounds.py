@@ -15,10 +15,14 @@ WARM_UP_SECONDS = 1
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One round of one contender: what wrk counted, and the processor time that the proxy spent on it, in seconds."""
+    """One round of one contender: what wrk counted, and the processor time that the proxy spent on it, in seconds.
+
+    `beside_seconds` is that of the processes that are told apart.
+    """
 
     counted: Round
     processor_seconds: float
+    beside_seconds: float = 0.0
 
     @property
     def microseconds_per_request(self) -> float:
@@ -41,6 +45,11 @@ class Series:
     @property
     def microseconds(self) -> float:
         return median(sample.microseconds_per_request for sample in self.samples)
+
+    @property
+    def microseconds_beside(self) -> float:
+        """A request's share of the time of the processes that are told apart."""
+        return median(sample.beside_seconds * 1_000_000 / sample.counted.requests for sample in self.samples)
 
     @property
     def per_second(self) -> float:
@@ -93,8 +102,12 @@ def run_rounds(
 
 def _sample(contender: Contender, script: Path, load: Load) -> Sample:
     contender.process.check_alive()
-    before = ProcessorTime.read(contender.process.pid)
+    pid, beside = contender.process.pid, contender.beside
+    before, before_beside = ProcessorTime.read(pid, beside), [ProcessorTime.read(each) for each in beside]
     counted = load.run(f"http://127.0.0.1:{contender.port}{contender.call.path}", script)
-    spent = ProcessorTime.read(contender.process.pid).seconds_since(before)
+    spent = ProcessorTime.read(pid, beside).seconds_since(before)
+    spent_beside = sum(
+        ProcessorTime.read(each).seconds_since(earlier) for each, earlier in zip(beside, before_beside, strict=True)
+    )
     counted.check(contender.name)
-    return Sample(counted=counted, processor_seconds=spent)
+    return Sample(counted=counted, processor_seconds=spent, beside_seconds=spent_beside)

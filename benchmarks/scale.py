@@ -21,7 +21,7 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.load import Load, rotating_script
 from benchmarks.measure import resident_bytes
 from benchmarks.peers.contender import Contender, Place
-from benchmarks.peers.gateway import Gateway, running_gateway
+from benchmarks.peers.gateway import NO_LOG, Gateway, running_gateway
 from benchmarks.processes import end_on_signal
 from benchmarks.rounds import Series, run_rounds
 from benchmarks.seed import Catalogue, Size, catalogue, write_seed
@@ -64,10 +64,10 @@ def loaded(name: str, size: Size, place: Place) -> Iterator[Loaded]:
     entries = catalogue(size)
     seed = write_seed(place.folder / "seed.json", entries, upstream_port=place.upstream_port)
     started = time.perf_counter()
-    with running_gateway(name, place, seed=seed):
+    with running_gateway(name, place, seed=seed, variables=NO_LOG):
         seeding_seconds = time.perf_counter() - started
     started = time.perf_counter()
-    with running_gateway(name, place) as gateway:
+    with running_gateway(name, place, variables=NO_LOG) as gateway:
         start_seconds = time.perf_counter() - started
         (call,) = entries.calls(1)
         contender = Contender(name=name, process=gateway.process, port=gateway.proxy_port, call=call)

@@ -115,24 +115,31 @@ class Exchange:
     question mark, and its secrets. `parent_span` is the client's span, where spans are made.
     """
 
-    # Defaults on the class, and no slots: a request sets what it has, which is quicker than setting all there is
-    request_id = b""
-    traceparent = b""
-    parent_span = b""
-    query = b""
-    judgement: "Judgement | None" = None
-    sent = 0.0
-    answered = 0.0
-    ended = 0.0
-    status = 0
-    upstream = ""
-    upstream_status = 0
-    attempts = 0
-    bytes_in = 0
-    bytes_out = 0
-    stage = ""
-    code = ""
-    failed_attempts: list[FailedAttempt] | None = None
+    # Slots, and all of them set: with attributes that come later, Python would make a dictionary for every request
+    __slots__ = (
+        "answered",
+        "attempts",
+        "bytes_in",
+        "bytes_out",
+        "client_ip",
+        "code",
+        "ended",
+        "failed_attempts",
+        "judgement",
+        "method",
+        "parent_span",
+        "path",
+        "query",
+        "request_id",
+        "sent",
+        "stage",
+        "started",
+        "status",
+        "timestamp",
+        "traceparent",
+        "upstream",
+        "upstream_status",
+    )
 
     def __init__(self, method: bytes, path: bytes, client_ip: str, started: float, timestamp: float) -> None:
         self.method = method
@@ -140,6 +147,12 @@ class Exchange:
         self.client_ip = client_ip
         self.started = started
         self.timestamp = timestamp
+        self.request_id = self.traceparent = self.parent_span = self.query = b""
+        self.judgement: Judgement | None = None
+        self.sent = self.answered = self.ended = 0.0
+        self.status = self.upstream_status = self.attempts = self.bytes_in = self.bytes_out = 0
+        self.upstream = self.stage = self.code = ""
+        self.failed_attempts: list[FailedAttempt] | None = None
 
     @property
     def principal(self) -> Principal | None:

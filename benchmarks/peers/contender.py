@@ -40,7 +40,10 @@ class Metered:
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A proxy that is up. `stranger` is the status for a request without key; `records` counts its access records."""
+    """A proxy that is up. `stranger` is the status for a request without key; `records` counts its access records.
+
+    `beside` are processes below it whose processor time is told apart.
+    """
 
     name: str
     process: Process
@@ -49,6 +52,7 @@ class Contender:
     stranger: int = 401
     metered: Metered | None = None
     records: Callable[[], int] | None = None
+    beside: tuple[int, ...] = ()
 
 
 class Proxy(Protocol):

@@ -10,11 +10,13 @@ from pathlib import Path
 
 from benchmarks.admin import Admin
 from benchmarks.peers.contender import Call, Contender, Metered, Place
-from benchmarks.processes import Process, free_port, running
+from benchmarks.processes import Process, free_port, running, tree
 from benchmarks.seed import Size, catalogue, write_seed
 from benchmarks.workload import AMPLE, METERED_BURST, METERED_PER_MINUTE, PATH
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+RULES = ({"name": "by key", "path": PATH, "count_by": "key"}, {"name": "by address", "count_by": "address"})
+NO_LOG = {"MICROGATEWAY_REQUEST_LOG": "false"}
 OWN_SETTINGS = ("MICROGATEWAY_", "DATABASE_URL", "REDIS_URL", "JWT_", "DEFAULT_", "CIRCUIT_")
 
 
@@ -39,6 +41,7 @@ def running_gateway(
         "MICROGATEWAY_PROXY_PORT": str(proxy_port),
         "MICROGATEWAY_DATA_DIR": str(place.folder / "data"),
         "MICROGATEWAY_ADMIN_TOKEN": token,
+        "MICROGATEWAY_HEALTH_CHECKS": "false",
     }
     environment |= variables or {}
     if seed is not None:
@@ -58,14 +61,16 @@ def running_gateway(
 class Gateway:
     """The gateway as a contender. With a `size`, so many routes and keys are loaded before it is measured.
 
-    `variables` are settings of its environment.
+    `variables` are settings of its environment. `has_rules`: with two rate limit rules beside the key's limit, one
+    by key and one by address.
     """
 
     name: str = "gateway"
-    does: str = "key, token bucket per key, route, circuit breaker, request record"
+    does: str = "key, token bucket per key, route, circuit breaker, record counted (metrics, usage)"
     size: Size | None = None
     methods: tuple[str, ...] = ("GET",)
     variables: Mapping[str, str] = field(default_factory=dict)
+    has_rules: bool = False
 
     def missing(self) -> str | None:
         return None if (REPOSITORY / "app.py").exists() else "app.py is not there yet"
@@ -86,6 +91,8 @@ class Gateway:
         service = admin.create("services", name="compared", base_url=upstream, health_check_path="/health")
         admin.create("routes", path=PATH, service_id=service["id"], methods=list(self.methods), strip_prefix=False)
         ample = admin.create("keys", name="ample", requests_per_minute=AMPLE.per_minute, burst_size=AMPLE.burst)
+        for fields in RULES if self.has_rules else ():
+            admin.create("rate-limits", requests_per_minute=AMPLE.per_minute, burst_size=AMPLE.burst, **fields)
         metered = admin.create("keys", name="metered", requests_per_minute=METERED_PER_MINUTE, burst_size=METERED_BURST)
         return Contender(
             name=self.name,
@@ -94,4 +101,19 @@ class Gateway:
             call=Call(PATH, ample["key"]),
             metered=Metered(Call(PATH, metered["key"])),
             records=lambda: int(admin.read("keys", ample["id"])["total_requests"]),
+            beside=tuple(pid for pid in tree(gateway.process.pid) if pid != gateway.process.pid),
         )
+
+
+def unlogged(size: Size | None = None) -> Gateway:
+    """What a request costs by itself: it is counted, and no row is kept of it."""
+    return Gateway(size=size, variables=NO_LOG)
+
+
+def with_rules() -> Gateway:
+    does = "the same with two rate limit rules, by key and by address"
+    return Gateway(name="gateway-rules", does=does, variables=NO_LOG, has_rules=True)
+
+
+def with_log() -> Gateway:
+    return Gateway(name="gateway-log", does="the same with the request log; its writer is a process of its own")

@@ -232,25 +232,15 @@ class Downstream(asyncio.Protocol):
         """
         plane = self._plane
         now, wall = plane.now(), plane.wall()
-        section, peer = head.section, self.peer
         if exchange is None:
-            self._requests += 1
-            if self._requests >= plane.options.client_max_requests:
-                head.keep_alive = False
-            client_ip = peer.ip if section.forwarding is None else peer.client_of(section.forwarding)
-            exchange = Exchange(head.method, head.path, client_ip, now, wall)
-            exchange.request_id, exchange.traceparent = identify(section, plane.ids)
-            if plane.tracer is not None:
-                plane.tracer.begin(exchange, section.traceparent)
-            if head.query:
-                exchange.query = head.query
+            exchange = self._new_exchange(head, now, wall)
         exchange.judgement = judgement = decide(head, exchange.client_ip, plane.snapshot, plane.state, now, wall)
         outcome, destination = judgement.outcome, judgement.destination
         if isinstance(outcome, Permit) and destination is not None:
             forwarding = Forwarding(plane, self, head, judgement, destination, outcome, exchange)
             self._forwarding = forwarding
             self.deadline = NEVER
-            if section.body == NO_BODY:
+            if head.section.body == NO_BODY:
                 self._phase = _ANSWER
                 if position < len(data):
                     self._pending = data[position:]
@@ -287,6 +277,24 @@ class Downstream(asyncio.Protocol):
         self._held = None
         held.exchange.status, held.exchange.code = CLIENT_CLOSED_REQUEST, "client_closed_request"
         self.exchange_ended(held.exchange, self._plane.now(), keep_alive=False, request_done=False)
+
+    def _new_exchange(self, head: RequestHead, now: float, wall: float) -> Exchange:
+        """The record of a request that has just come."""
+        plane, section, peer = self._plane, head.section, self.peer
+        self._requests += 1
+        if self._requests >= plane.options.client_max_requests:
+            head.keep_alive = False
+        client_ip = peer.ip if section.forwarding is None else peer.client_of(section.forwarding)
+        exchange = Exchange(head.method, head.path, client_ip, now, wall)
+        if section.traceparent is None:
+            exchange.request_id, exchange.traceparent = identify(section, plane.ids)
+        else:  # as `identify` has it, written out
+            exchange.request_id, exchange.traceparent = section.request_id or next(plane.ids), section.traceparent
+        if plane.tracer is not None:
+            plane.tracer.begin(exchange, section.traceparent)
+        if head.query:
+            exchange.query = head.query
+        return exchange
 
     def _begin_body(self, forwarding: Forwarding, head: RequestHead, data: memoryview) -> None:
         limit = self._body_limit

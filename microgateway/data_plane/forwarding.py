@@ -52,22 +52,34 @@ class Forwarding:
     `active_at`: when either side last moved, in monotonic seconds; the sweep compares it with the limits.
     """
 
-    # Defaults on the class, and no slots: a request sets what it has, which is quicker than setting all there is
-    _upstream: "UpstreamConnection | None" = None
-    _pool: Pool | None = None
+    # Slots, and all of them set: with attributes that come later, Python would make a dictionary for every request
+    __slots__ = (
+        "_answer_is_chunked",
+        "_body",
+        "_client_keeps_alive",
+        "_destination",
+        "_downstream",
+        "_exchange",
+        "_judgement",
+        "_member",
+        "_permit",
+        "_plane",
+        "_pool",
+        "_replayable",
+        "_request_done",
+        "_target",
+        "_tried",
+        "_tunnel",
+        "_upstream",
+        "_waited",
+        "_was_stale",
+        "active_at",
+        "answer_begun",
+        "ended",
+        "head",
+    )
+
     _target: Target
-    _body: Sequence[Piece] = ()  # what has come of the body and may have to be sent (again)
-    _request_done = True
-    _replayable = True
-    _answer_is_chunked = False
-    _client_keeps_alive = False
-    _tried: tuple[Target, ...] = ()
-    _tunnel: Tunnel | None = None
-    _waited = 0.0  # seconds that the service took to begin its answer
-    _member: Member | None = None  # the target in the service's group, where there is one to choose
-    _was_stale = False  # if so, the next attempt is on a fresh connection
-    answer_begun = False
-    ended = False
 
     def __init__(
         self,
@@ -87,6 +99,17 @@ class Forwarding:
         self._permit: Permit | None = permit
         self._exchange = exchange
         self.active_at = exchange.started
+        self._upstream: UpstreamConnection | None = None
+        self._pool: Pool | None = None
+        self._body: Sequence[Piece] = ()  # what has come of the body and may have to be sent (again)
+        self._tried: tuple[Target, ...] = ()
+        self._tunnel: Tunnel | None = None
+        self._member: Member | None = None  # the target in the service's group, where there is one to choose
+        self._waited = 0.0  # seconds that the service took to begin its answer
+        self._request_done = self._replayable = True
+        self._answer_is_chunked = self._client_keeps_alive = False
+        self._was_stale = False  # if so, the next attempt is on a fresh connection
+        self.answer_begun = self.ended = False
 
     # -- towards the upstream ------------------------------------------------------------------------------------------
 

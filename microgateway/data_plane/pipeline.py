@@ -60,7 +60,9 @@ def decide(head: RequestHead, client_ip: str, snapshot: Snapshot, state: State, 
         told = state.limiter.take_again(standing.claims, now)
         if told is not None:
             match = standing.destination
-            return Judgement(_trust(match, head, client_ip, state.circuits, now), standing.principal, match, *told)
+            grant, limited_by, shadowed = told
+            trust = _trust(match, head, client_ip, state.circuits, now)
+            return Judgement(trust, standing.principal, match, grant, limited_by, shadowed)
     return _judge(head, client_ip, snapshot, state, now, wall)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 from microgateway.exchange import Exchange
 from microgateway.observability.usage import KeyUsage, ServiceUsage, Usage
+from microgateway.snapshot import Destination
 
 FLUSH_INTERVAL = 0.1  # seconds
 MOST_PENDING = 64  # exchanges: few enough to be counted, and freed, while they are still in the processor's cache
@@ -66,23 +67,25 @@ class Recorder:
     def _count(self, batch: Sequence[Exchange]) -> None:
         """Neighbours in a batch are often of one key and one service, so the last one's counters are kept at hand."""
         principal, key = None, KeyUsage()
-        upstream, service = None, ServiceUsage()
+        destination, service = None, ServiceUsage()
         for exchange in batch:
             judgement = exchange.judgement
             if judgement is None:
                 continue
-            if judgement.principal is not None:
-                if judgement.principal is not principal:
-                    principal = judgement.principal
-                    key = self.usage.changing_key(principal.counted_as)
-                key.total_requests += 1
-                key.last_used_at = exchange.timestamp
-                if exchange.status == 429 and exchange.stage == "rate_limit":
-                    key.rejected_requests += 1
-            if judgement.destination is not None and exchange.attempts:
-                if judgement.destination.upstream is not upstream:
-                    upstream = judgement.destination.upstream
-                    service = self.usage.changing_service(upstream.id)
+            if judgement.principal is not principal:
+                principal = judgement.principal
+                key = KeyUsage() if principal is None else self.usage.changing_key(principal.counted_as)
+            key.total_requests += 1
+            key.last_used_at = exchange.timestamp
+            if exchange.status == 429 and exchange.stage == "rate_limit":
+                key.rejected_requests += 1
+            if exchange.attempts:
+                if judgement.destination is not destination:
+                    destination = judgement.destination
+                    service = self._service_of(destination)
                 service.total_requests += 1
-                if exchange.upstream_status >= 500 or exchange.code in CODES_OF_THE_SERVICE:
+                if exchange.upstream_status >= 500 or (exchange.code and exchange.code in CODES_OF_THE_SERVICE):
                     service.total_errors += 1
+
+    def _service_of(self, destination: Destination | None) -> ServiceUsage:
+        return ServiceUsage() if destination is None else self.usage.changing_service(destination.upstream.id)

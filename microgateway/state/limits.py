@@ -23,8 +23,6 @@ Claim = tuple[Limiting, Subject]
 """One bucket that a request needs a token from: whose limit it is, and who is counted."""
 Told = tuple[Grant | None, Limiting | None, tuple[LimitRule, ...]]
 """What is told of the limits, whose that is, and the rules that would have refused if they were enforced."""
-HeldClaim = tuple[Limiting, "Room", Subject]
-"""The same, with the room that the bucket is in."""
 
 
 class Room:
@@ -52,7 +50,7 @@ class Room:
         bucket = self.buckets.get(subject)
         if bucket is None:
             return self._new_bucket(limit, now)
-        if bucket.limit is not limit and bucket.limit != limit:
+        if bucket.limit is not limit:  # perhaps an equal one: then it changes nothing, and is at hand the next time
             bucket.change_limit(limit, now)
         return bucket
 
@@ -94,6 +92,7 @@ class Room:
         for subject in looked_at:
             bucket = buckets.get(subject)
             if bucket is not None and bucket.is_full(now):
+                bucket.is_kept = False
                 del buckets[subject]
         return len(looked_at)
 
@@ -112,6 +111,19 @@ class Room:
             else:
                 bucket.level = overflow.peek(now).level
         return bucket
+
+
+class HeldClaim:
+    """A claim as a head that comes again keeps it: with the bucket at hand, as long as its room keeps that."""
+
+    __slots__ = ("bucket", "limit", "limiting", "room", "subject")
+
+    def __init__(self, limiting: Limiting, room: Room, subject: Subject) -> None:
+        self.limiting = limiting
+        self.limit = limiting.limit
+        self.room = room
+        self.subject = subject
+        self.bucket = room.buckets.get(subject)
 
 
 class MemoryLimiter:
@@ -135,7 +147,7 @@ class MemoryLimiter:
             bucket = self._keys.bucket_of(client, limit, instant)
             bucket.refill(instant)  # it may be one that several share
             return self._keys.take(client, bucket)
-        if bucket.limit is not limit and bucket.limit != limit:
+        if bucket.limit is not limit:
             bucket.change_limit(limit, instant)
         return bucket.take(instant)
 
@@ -163,7 +175,10 @@ class MemoryLimiter:
     def hold(self, claims: Sequence[Claim]) -> list[HeldClaim]:
         """The claims in the form in which `take_again` is quick."""
         rooms = self._rooms
-        return [(limiting, rooms.get(limiting.space) or self._open(limiting.space), who) for limiting, who in claims]
+        return [
+            HeldClaim(limiting, rooms.get(limiting.space) or self._open(limiting.space), subject)
+            for limiting, subject in claims
+        ]
 
     def take_again(self, held: Sequence[HeldClaim], now: float) -> Told | None:
         """One token from every bucket, where each is known and has one: the tightest verdict, and whose it is.
@@ -173,28 +188,31 @@ class MemoryLimiter:
         """
         instant = int(now * NANOSECONDS)
         tightest: TokenBucket | None = None
-        limited_by: LimitRule | Principal | None = None
+        limited_by: Limiting | None = None
         least = 0
-        for limiting, room, subject in held:
-            bucket = room.buckets.get(subject)
-            limit = limiting.limit
+        for claim in held:
+            bucket, limit = claim.bucket, claim.limit
+            if bucket is None or not bucket.is_kept:
+                bucket = claim.bucket = claim.room.buckets.get(claim.subject)
             if bucket is None or bucket.limit is not limit:
                 return None
+            level = bucket.level
             elapsed = instant - bucket.updated
             if elapsed > 0:
-                level = bucket.level + elapsed * limit.per_minute
-                bucket.level = level if level < limit.capacity else limit.capacity
+                level += elapsed * limit.per_minute
+                if level > limit.capacity:
+                    level = limit.capacity
+                bucket.level = level
                 bucket.updated = instant
-            level = bucket.level
             if level < TOKEN:
                 return None
-            if limiting.enforced:
+            if claim.limiting.enforced:
                 left = level // TOKEN
                 if tightest is None or left < least or (left == least and _fills_later(bucket, tightest)):
-                    tightest, limited_by, least = bucket, limiting, left
-        for _, room, subject in held:
-            room.buckets[subject].level -= TOKEN
-            room.admitted += 1
+                    tightest, limited_by, least = bucket, claim.limiting, left
+        for claim in held:
+            claim.bucket.level -= TOKEN  # type: ignore[union-attr] # it was found above
+            claim.room.admitted += 1
         return None if tightest is None else Grant(True, tightest.limit, tightest.level), limited_by, ()
 
     def peek(self, claims: Sequence[Claim], now: float) -> list[Grant]:

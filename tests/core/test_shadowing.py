@@ -69,7 +69,6 @@ def unreachable(rules: Sequence[Rule[str]]) -> dict[str, set[str]]:
         ([rule("/a", "exactly", match="exact"), rule("/a/{x}/*", "param"), rule("/a//", "empty"), rule("/a", "a")],
          {"a": {"exactly", "param", "empty"}}),
     ],
-    ids=str,
 )  # fmt: skip
 def test_whom_nothing_reaches(rules: list[Rule[str]], expected: dict[str, set[str]]) -> None:
     assert unreachable(rules) == expected
