@@ -169,6 +169,24 @@ class TestRoutes:
         await dashboard.page.get_by_role("link", name="Create a service first").click()
         await expect(dashboard.dialog("New service")).to_be_visible()
 
+    async def test_one_that_no_request_can_reach_is_told(self, dashboard: Dashboard) -> None:
+        operator = dashboard.gateway.operator
+        service = operator.create("services", name="users", base_url="http://127.0.0.1:1")
+        operator.create("routes", path="/", service_id=service["id"], priority=9)
+        await dashboard.sign_in("routes")
+        await dashboard.button("New route").click()
+        await dashboard.field("Path").fill("/users")
+        await dashboard.field("Service").select_option(label="users")
+        await dashboard.button("Create route").click()
+        await expect(dashboard.row("/users")).to_contain_text("never reached")
+        await expect(dashboard.row("/")).to_contain_text("hides another")
+        await dashboard.page.get_by_label("State").select_option("warned")
+        await dashboard.button("/users").click()
+        await expect(dashboard.dialog("Edit /users")).to_contain_text("For example GET /users")
+        await dashboard.field("Priority").fill("10")
+        await dashboard.button("Save changes").click()
+        await expect(dashboard.page.get_by_role("heading", name="No route fits")).to_be_visible()
+
     async def test_filters_and_order_stay_in_the_address(self, dashboard: Dashboard) -> None:
         operator = dashboard.gateway.operator
         services = [operator.create("services", name=name, base_url="http://127.0.0.1:1") for name in ("a", "b")]

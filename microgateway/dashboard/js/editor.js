@@ -11,9 +11,9 @@ import { otherFields } from "./schema.js";
 
 /**
  * `entity` is null for a new one, which begins with `values`. `nameOf(entity)` is what it is called; `remove` is
- * `{ label, done, text }`. Answers what was saved, or null.
+ * `{ label, done, text }`, and `notes` stand above the form. Answers what was saved, or null.
  */
-export async function openEditor({ kind, path, spec, nameOf, subtitle, fields, entity, values = {}, remove, isQuiet = false }) {
+export async function openEditor({ kind, path, spec, nameOf, subtitle, fields, entity, values = {}, remove, notes = [], isQuiet = false }) {
   const id = freshId("editor");
   const rest = await otherFields(spec, fields).catch(() => []);
   const submit = h("button", { class: "button primary", type: "submit", form: id }, entity ? "Save changes" : `Create ${kind}`);
@@ -37,7 +37,7 @@ export async function openEditor({ kind, path, spec, nameOf, subtitle, fields, e
   const dialog = openDialog({
     title: entity ? `Edit ${nameOf(entity)}` : `New ${kind}`,
     subtitle,
-    body: form.node,
+    body: [notes, form.node],
     foot: [entity ? removeButton(nameOf(entity), own, remove, () => dialog.close(null)) : null, cancel, submit],
     kind: "drawer",
     mayClose: () => printOf(form.node) === before || confirm({ title: "Leave without saving?", text: "What you have changed here is not saved.", action: "Leave" }),

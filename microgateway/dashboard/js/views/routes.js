@@ -6,29 +6,33 @@ import { h, span } from "../dom.js";
 import { askToRemove, openEditor } from "../editor.js";
 import { count, duration } from "../format.js";
 import { mountList, titleCell } from "../list_view.js";
-import { failed } from "../notices.js";
+import { failed, notify } from "../notices.js";
 import { badge, createButton, empty, iconButton, toggle } from "../parts.js";
 import { href } from "../router.js";
 
 const REFRESH = 10; // seconds
 const MANY = 1_000; // such a list is not asked for again by itself
 const REMOVAL = { label: "Delete", done: "deleted", text: "Its requests are for other routes then, or get 404." };
+const STATES = { warned: (route) => route.warnings?.length > 0, disabled: (route) => !route.enabled };
 const METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 
 export function mount(view, context) {
   let names = new Map();
   let loaded = [];
   let isWanted = true;
+  let warnings = new Map();
+  let warnedOf = "";
   const list = mountList(view, context, {
     name: "routes", noun: "route", title: "Routes", subtitle: "Which requests go to which service.", searchLabel: "Search paths and hosts", seconds: REFRESH,
     filters: [
       { name: "service", label: "Service", any: "Any service" },
       { name: "method", label: "Method", any: "Any method", options: METHODS.map((name) => [name, name]) },
+      { name: "state", label: "State", any: "Any state", options: [["warned", "With warnings"], ["disabled", "Switched off"]] },
     ],
     columns: columns(),
     dimmed: (route) => !route.enabled,
     text: (route) => route.text,
-    fits: (route, { service, method }) => (!service || route.service_id === service) && (!method || !route.methods.length || route.methods.includes(method)),
+    fits: (route, { service, method, state }) => (STATES[state] ?? (() => true))(route) && (!service || route.service_id === service) && (!method || !route.methods.length || route.methods.includes(method)),
     load, create: (values) => edit(null, values), open: (route) => edit(route),
     whenEmpty: () => empty(names.size
       ? { drawing: "routes", title: "No route yet", text: "Until there is one, every request with a good key gets 404.", action: createButton("Create the first route", () => edit(null)) }
@@ -42,8 +46,25 @@ export function mount(view, context) {
     list.options("service", [...names]);
     const hits = new Map(metrics.routes.map(({ id, current }) => [id, current.requests]));
     const prepared = (route) => ({ ...route, service: names.get(route.service_id) ?? route.service_id, hits: hits.get(route.id) ?? 0, text: `${route.path} ${route.hosts.join(" ")}`.toLowerCase() });
-    loaded = (await all("api/routes", (some) => show(some.map(prepared)))).map(prepared);
+    const routes = await all("api/routes", (some) => show(some.map(prepared)));
+    await loadWarnings(routes);
+    loaded = routes.map((route) => ({ ...prepared(route), warnings: warnings.get(route.id) ?? [] }));
     return loaded;
+  }
+
+  /** Asked only after a change: to find them takes the gateway some time. */
+  async function loadWarnings(routes) {
+    const print = routes.map(({ id, updated_at: at }) => id + at).join();
+    if (print === warnedOf) return;
+    const { items } = await api.get("api/routes/warnings");
+    const paths = new Map(routes.map(({ id, path }) => [id, path]));
+    warnings = new Map();
+    const add = (id, warning) => warnings.set(id, [...(warnings.get(id) ?? []), warning]);
+    for (const warning of items) {
+      add(warning.route_id, warning);
+      add(warning.other_id, { ...warning, code: "hides", detail: `No request reaches ${paths.get(warning.route_id)}: this one takes the example from it.` });
+    }
+    warnedOf = print;
   }
 
   async function loadNames() {
@@ -57,7 +78,7 @@ export function mount(view, context) {
 
   function columns() {
     return [
-      { id: "path", label: "Path", first: true, sort: (route) => route.path, cell: (route) => titleCell(route, route.path, [route.match, ...route.hosts].join(" · "), () => edit(route), "mono") },
+      { id: "path", label: "Path", first: true, sort: (route) => route.path, cell: (route) => [titleCell(route, route.path, [route.match, ...route.hosts].join(" · "), () => edit(route), "mono"), (route.warnings ?? []).slice(0, 1).map(warningBadge)] },
       { id: "methods", label: "Methods", sort: (route) => route.methods.join(" "), cell: (route) => span("chips", (route.methods.length ? route.methods : ["any"]).map((name) => span("chip", name))) },
       { id: "service", label: "Service", sort: (route) => route.service, cell: (route) => h("a", { class: "plain-link", href: href("services", { open: route.service_id }) }, route.service) },
       { id: "auth", label: "Access", sort: (route) => route.auth, cell: (route) => badge(route.auth === "none" ? "public" : "key", route.auth === "none" ? "warn" : "off") },
@@ -84,13 +105,23 @@ export function mount(view, context) {
 
   async function edit(route, given = {}) {
     if (names.size === 0) await loadNames().catch(failed);
-    await openEditor({
+    const saved = await openEditor({
       kind: "route", path: "api/routes", spec: "RouteSpec", entity: route, nameOf: ({ path }) => path, fields: fieldsOf(names), remove: REMOVAL,
+      notes: (route?.warnings ?? []).map(warningNote),
       subtitle: route ? route.id : "Of the routes that take a request, the most specific one gets it.",
       values: { enabled: true, auth: "required", service_id: given.service },
     });
+    for (const { detail } of (saved?.warnings ?? []).slice(0, 2)) notify(detail, "warn");
     await refresh();
   }
+}
+
+function warningBadge({ code, detail }) {
+  return badge(code === "unreachable" ? "never reached" : "hides another", code === "unreachable" ? "bad" : "warn", detail);
+}
+
+function warningNote({ detail, example }) {
+  return h("p", { class: "note tone-warn" }, h("strong", {}, detail), " For example ", h("code", {}, `${example.method} ${example.path}${example.query ? `?${example.query}` : ""}`), example.host ? [" at ", h("code", {}, example.host)] : "", ".");
 }
 
 function policyOf(route) {
