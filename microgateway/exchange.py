@@ -115,6 +115,8 @@ class Exchange:
     question mark, and its secrets. `parent_span` is the client's span, where spans are made.
     """
 
+    simulated = False
+
     # Slots, and all of them set: with attributes that come later, Python would make a dictionary for every request
     __slots__ = (
         "answered",
@@ -169,3 +171,11 @@ class Exchange:
         if self.failed_attempts is None:
             self.failed_attempts = []
         self.failed_attempts.append((fault, verdict, target, now))
+
+
+class SimulatedExchange(Exchange):
+    """One that an operator has made up, though it went the way of traffic. An exchange may become one."""
+
+    __slots__ = ()
+
+    simulated = True

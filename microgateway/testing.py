@@ -106,6 +106,7 @@ async def serve(
     running = Running(
         options=options,
         state=state,
+        recorder=recorder,
         snapshot=lambda: listener.snapshot,
         verifier=tokens,
         clock=clock,

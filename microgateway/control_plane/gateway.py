@@ -10,5 +10,9 @@ router = APIRouter(prefix="/api/gateway", tags=["gateway"])
 
 @router.post("/request")
 async def ask_gateway(here: Here, asked: GatewayRequest) -> GatewayAnswer:
-    """The answer that the request would get, and why. Nothing is sent, taken, counted or logged."""
-    return here.live.simulation.explain(asked)
+    """The answer to the request, and why.
+
+    With `upstream` `none` nothing is sent, taken, counted or logged. Otherwise it goes the way of traffic, to the
+    service or to a simulated one, and is marked in the log.
+    """
+    return await here.live.simulation.ask(asked)

@@ -34,6 +34,43 @@ Line = Annotated[str, Field(max_length=LONGEST_TARGET), AfterValidator(_one_line
 Name = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_one_line)]
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+Milliseconds = Annotated[float, Field(ge=0, le=3_600_000)]
+
+
+class Behaviour(BaseModel):
+    """How a simulated service answers: after a while, or with an error, or not at all.
+
+    `latency`: `constant` is `latency_ms`; `uniform` is from there up to `to_ms`; `exponential` has it for its mean; of
+    a `lognormal` it is the median, and `sigma` how far it strays. Of all requests the shares that are hung (no answer
+    ever), reset (the connection breaks instead) and answered with `error_status`; all others get 200.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    latency: Literal["constant", "uniform", "exponential", "lognormal"] = "constant"
+    latency_ms: Milliseconds = 5.0
+    to_ms: Milliseconds = 0.0
+    sigma: Annotated[float, Field(ge=0, le=5)] = 0.5
+    error_rate: Share = 0.0
+    error_status: Annotated[int, Field(ge=400, le=599)] = 500
+    hang_rate: Share = 0.0
+    reset_rate: Share = 0.0
+
+
+class Phase(Behaviour):
+    """How it answers for a while instead, from and to so many seconds after the beginning."""
+
+    from_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    to_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class UpstreamScript(Behaviour):
+    """A simulated service. Of phases that overlap the last one counts."""
+
+    phases: Annotated[list[Phase], Field(max_length=1_000)] = []
+
+
 class GatewayRequest(BaseModel):
     """One request, as it would come over a connection from `client_ip`."""
 
@@ -48,7 +85,9 @@ class GatewayRequest(BaseModel):
     api_key: Line | None = Field(None, repr=False)
     token: Line | None = Field(None, repr=False)
     client_ip: Annotated[str, Field(max_length=64), AfterValidator(_address)] = "127.0.0.1"
-    upstream: Literal["none"] = "none"
+    upstream: Literal["none", "simulated", "live"] = "none"
+    script: UpstreamScript = Field(UpstreamScript(), description="How a `simulated` upstream answers.")
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
 
 
 class LimitReading(BaseModel):
@@ -138,10 +177,13 @@ class GatewayAnswer(BaseModel):
     `headers` are then those that the gateway adds to it. `stage` and `code` say who decided, and why.
     """
 
-    upstream: Literal["none"]
+    upstream: Literal["none", "simulated", "live"]
     status: int | None
     headers: list[HeaderLine]
     body: str | None
+    body_is_whole: bool = True
+    latency_ms: float | None = None
+    request_id: str | None = None
     stage: str
     code: str | None
     key_id: str | None

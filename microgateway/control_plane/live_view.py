@@ -24,9 +24,9 @@ class Checks(Protocol):
 
 
 class Simulator(Protocol):
-    """Says what the gateway would do, and does none of it."""
+    """Says what the gateway does, or would do."""
 
-    def explain(self, request: GatewayRequest) -> GatewayAnswer: ...
+    async def ask(self, request: GatewayRequest) -> GatewayAnswer: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,6 +94,7 @@ def raw_rows(batch: Sequence[Exchange]) -> list[RawRow]:
                 breaker,
                 limits,
                 exchange.parent_span,
+                exchange.simulated,
             )
         )
     return rows

@@ -41,6 +41,7 @@ class Ended(NamedTuple):
     breaker: str | None
     limits: tuple[str | None, list[str]] | None
     parent_span: bytes
+    simulated: bool = False
 
     def row(self) -> Row:
         """The values of COLUMNS."""
@@ -77,7 +78,7 @@ class Ended(NamedTuple):
             self.bytes_out,
             limited_by,
             json.dumps(shadowed) if shadowed else None,
-            False,
+            self.simulated,
         )
 
     def _milliseconds(self, until: float) -> float:

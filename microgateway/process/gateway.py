@@ -76,6 +76,7 @@ class Gateway:
         self._running = Running(
             options=options,
             state=state,
+            recorder=self._recorder,
             snapshot=lambda: self._listener.snapshot,
             verifier=self._verifier,
             clock=self._clock,

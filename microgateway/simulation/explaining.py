@@ -15,12 +15,12 @@ from microgateway.data_plane.downstream import Downstream
 from microgateway.data_plane.head_reader import HeadReader
 from microgateway.data_plane.options import Options
 from microgateway.data_plane.pipeline import State
-from microgateway.data_plane.plane import Plane
+from microgateway.data_plane.plane import Plane, Recorder
 from microgateway.exchange import Exchange
 from microgateway.simulation.asked import Asked
 from microgateway.simulation.candidates import Candidate, candidates
 from microgateway.simulation.copies import CopiedTargets, copied_verifier
-from microgateway.simulation.upstream_wires import Service, WireConnection, WirePools
+from microgateway.simulation.upstream_wires import WireConnection, WirePools
 from microgateway.simulation.watching import Seen, WatchedAuthentication, WatchedCircuits, WatchedLimiter, WatchedRouter
 from microgateway.simulation.wires import Wire
 from microgateway.simulation.worlds import VirtualWorld
@@ -52,17 +52,21 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """The gateway that is asked: what is in force, and the state that traffic changes. `port` is the proxy port's."""
+    """The gateway that is asked: what is in force, and the state that traffic changes. `port` is the proxy port's.
+
+    `recorder` is told of requests that go the way of traffic.
+    """
 
     options: Options
     state: State
+    recorder: Recorder
     snapshot: Callable[[], Snapshot]
     verifier: Verifier | None
     clock: Clock
     port: Callable[[], int]
 
 
-class _Listening(Service):
+class _Listening:
     """Hears a request, and answers with nothing of its own: what a client gets then is the gateway's."""
 
     def __init__(self, explanation: Explanation) -> None:
@@ -72,8 +76,9 @@ class _Listening(Service):
         self._explanation.sent = head
         connection.wire.send(NOTHING)
 
-    def note_place(self, url: Endpoint) -> None:
+    def at(self, url: Endpoint) -> "_Listening":
         self._explanation.target = url
+        return self
 
 
 class _Notebook:
@@ -124,7 +129,7 @@ def _plane(explanation: Explanation, running: Running, world: VirtualWorld) -> P
         now=world.now,
         wall=world.wall,
     )
-    plane.pools = WirePools(plane, world, service, service.note_place)
+    plane.pools = WirePools(plane, world, service.at)
     return plane
 
 

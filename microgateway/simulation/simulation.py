@@ -1,6 +1,7 @@
 """What the control plane asks: the one object that knows the running gateway."""
 
 from microgateway.control_plane.gateway_requests import GatewayAnswer, GatewayRequest
+from microgateway.simulation.conducting import conduct
 from microgateway.simulation.explaining import Running, explain
 from microgateway.simulation.telling import asked_of, told
 
@@ -10,6 +11,10 @@ class Simulation:
 
     def __init__(self, running: Running) -> None:
         self._running = running
+
+    async def ask(self, request: GatewayRequest) -> GatewayAnswer:
+        """What the request gets, and why: for a service that is asked or simulated it goes the way of traffic."""
+        return self.explain(request) if request.upstream == "none" else await conduct(request, self._running)
 
     def explain(self, request: GatewayRequest) -> GatewayAnswer:
         """What the request would get now, and why."""

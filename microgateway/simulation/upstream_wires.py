@@ -1,13 +1,12 @@
 """The other side of the gateway's connections to services: the data plane's own pools, but for the sockets."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from microgateway.core.base_urls import BaseUrl
 from microgateway.data_plane.plane import Plane
 from microgateway.data_plane.pool import Pool, Pools
 from microgateway.data_plane.upstream import UpstreamConnection
-from microgateway.exchange import Problem
 from microgateway.simulation.wires import Wire
 from microgateway.simulation.worlds import World
 from microgateway.snapshot import Address, Endpoint
@@ -37,26 +36,25 @@ class WireConnection(UpstreamConnection):
             self._service.asked(self, data)
 
 
-class Service:
-    """What answers at the other end. This one says nothing; others do."""
-
-    def connects_after(self, url: Endpoint) -> float | Problem:
-        """Seconds until a connection is there, or why there is none."""
-        return 0.0
+class Service(Protocol):
+    """What answers at the other end."""
 
     def asked(self, connection: WireConnection, head: bytes) -> None:
         """A request's head has come."""
+        ...
+
+
+ServiceAt = Callable[[Endpoint], Service]
 
 
 class WirePool(Pool):
     """The connections to one place."""
 
-    __slots__ = ("_endpoint", "_plane_of_pool", "_service", "_waiting", "_world")
+    __slots__ = ("_plane_of_pool", "_service", "_waiting", "_world")
 
     def __init__(self, plane: Plane, url: Endpoint, pools: "WirePools", world: World, service: Service) -> None:
         super().__init__(plane, url, url.tls, connector=pools.connector)
         self._plane_of_pool = plane
-        self._endpoint = url
         self._world = world
         self._service = service
         self._waiting: dict[Forwarding, None] = {}
@@ -64,11 +62,7 @@ class WirePool(Pool):
     def connect(self, forwarding: "Forwarding") -> None:
         self.opened += 1
         self._waiting[forwarding] = None
-        verdict = self._service.connects_after(self._endpoint)
-        if isinstance(verdict, Problem):
-            self._world.later(0.0, lambda: self._refuse(forwarding, verdict))
-        else:
-            self._world.later(verdict, lambda: self._establish(forwarding))
+        self._world.later(0.0, lambda: self._establish(forwarding))
 
     def cancel(self, forwarding: "Forwarding") -> None:
         if forwarding in self._waiting:
@@ -87,41 +81,27 @@ class WirePool(Pool):
         connection.connected()
         forwarding.connected(connection)
 
-    def _refuse(self, forwarding: "Forwarding", problem: Problem) -> None:
-        if forwarding in self._waiting:
-            del self._waiting[forwarding]
-            self.opened -= 1
-            forwarding.connection_failed(problem)
-
 
 class WirePools(Pools):
-    """One pool per address. `asked_for` is called with every place that a request is to be sent to."""
+    """One pool per address, with what `service_at` says behind it."""
 
-    __slots__ = ("_asked_for", "_places", "_plane_of_pools", "_service", "_world")
+    __slots__ = ("_places", "_plane_of_pools", "_service_at", "_world")
 
-    def __init__(
-        self, plane: Plane, world: World, service: Service, asked_for: Callable[[Endpoint], object] | None = None
-    ) -> None:
+    def __init__(self, plane: Plane, world: World, service_at: ServiceAt) -> None:
         super().__init__(plane)
         self._plane_of_pools = plane
         self._world = world
-        self._service = service
-        self._asked_for = asked_for or _nobody
+        self._service_at = service_at
         self._places: dict[Address, WirePool] = {}
 
     def of(self, url: Endpoint) -> WirePool:
-        self._asked_for(url)
         pool = self._places.get(url.address)
         if pool is None:
-            pool = WirePool(self._plane_of_pools, url, self, self._world, self._service)
-            self._places[url.address] = pool
+            service = self._service_at(url)
+            pool = self._places[url.address] = WirePool(self._plane_of_pools, url, self, self._world, service)
         return pool
 
     def sweep(self, now: float) -> None:
         unused_since = now - self._plane_of_pools.options.upstream_idle_timeout
         for pool in tuple(self._places.values()):
             pool.close_idle(unused_since)
-
-
-def _nobody(what: object) -> None:
-    """Listens."""

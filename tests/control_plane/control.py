@@ -25,6 +25,7 @@ from microgateway.observability.log_book import LogBook
 from microgateway.observability.metrics import Bounds, Metrics
 from microgateway.observability.monitoring import Gauges, Monitoring
 from microgateway.observability.prometheus import Traffic
+from microgateway.observability.recorder import Recorder
 from microgateway.observability.usage import Usage
 from microgateway.persistence.database import Database, locate_database, locate_log
 from microgateway.persistence.migration import REQUEST_LOG
@@ -125,18 +126,19 @@ async def running_control(folder: Path) -> AsyncIterator[Control]:
     checker = HealthChecker(connector=connector, targets=targets, now=clock.now, wall=clock.wall)
     monitoring = quiet_monitoring(clock)
     sources = [Traffic(monitoring, key_labels=False)]
-    limiter, circuits = MemoryLimiter(), MemoryCircuits()
+    limiter, circuits, usage = MemoryLimiter(), MemoryCircuits(), Usage()
     verifier = Verifier(signer=Signer(secret=SECRET, lifetime=3_600.0), sources=KeySources(now=clock.now))
     running = Running(
         options=Options(),
         state=State(limiter, circuits, Authentication(verifier=verifier), targets),
+        recorder=Recorder(usage),
         snapshot=lambda: published[-1],
         verifier=verifier,
         clock=clock,
         port=lambda: 8080,
     )
     hub = LiveHub(boot="boot", wall=clock.wall)
-    live = Live(Usage(), circuits, monitoring, limiter, targets, checker, Simulation(running), hub, sources)
+    live = Live(usage, circuits, monitoring, limiter, targets, checker, Simulation(running), hub, sources)
 
     async def publish(snapshot: Snapshot) -> None:
         published.append(snapshot)
