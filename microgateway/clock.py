@@ -1,6 +1,7 @@
 """The two clocks: one for durations, one for the calendar. The core never reads either; it is given `now`."""
 
 import time
+from datetime import UTC, datetime
 from typing import Protocol
 
 
@@ -24,3 +25,8 @@ class SystemClock:
 
     def wall(self) -> float:
         return time.time()
+
+
+def utc(seconds: float) -> datetime:
+    """Seconds since the epoch as a date with its time zone."""
+    return datetime.fromtimestamp(seconds, UTC)

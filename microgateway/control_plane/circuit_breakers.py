@@ -12,10 +12,11 @@ from typing import Literal
 from fastapi import APIRouter
 from pydantic import BaseModel
 
+from microgateway.clock import utc
 from microgateway.control_plane.dependencies import ControlPlane, EntityId, Here, Listing, WhichPart
 from microgateway.control_plane.problems import documented
 from microgateway.core.circuit import CircuitPolicy
-from microgateway.entities import Service, utc
+from microgateway.entities import Service
 from microgateway.errors import ConflictError
 from microgateway.exchange import Event
 

@@ -6,12 +6,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from microgateway.clock import utc
 from microgateway.control_plane.dependencies import EntityId, Filter, Here, Listing, WhichPart
 from microgateway.control_plane.kept_fields import without_kept_fields
 from microgateway.control_plane.live_view import Live
 from microgateway.control_plane.mint import IssuedKey
 from microgateway.control_plane.problems import documented
-from microgateway.entities import ApiKey, ApiKeySpec, utc
+from microgateway.entities import ApiKey, ApiKeySpec
 
 LONGEST_OVERLAP = 366 * 24 * 3_600  # seconds
 

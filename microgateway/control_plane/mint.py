@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from microgateway.clock import Clock
+from microgateway.clock import Clock, utc
 from microgateway.core import api_keys
 from microgateway.core.token_bucket import Limit
 from microgateway.entities import (
@@ -19,7 +19,6 @@ from microgateway.entities import (
     ServiceSpec,
     TokenIssuer,
     TokenIssuerSpec,
-    utc,
 )
 
 ID_BYTES = 8

@@ -7,10 +7,11 @@ from typing import Literal
 from fastapi import APIRouter
 from pydantic import BaseModel
 
+from microgateway.clock import utc
 from microgateway.control_plane.dependencies import ControlPlane, EntityId, Here, Listing, WhichPart
 from microgateway.control_plane.problems import documented
 from microgateway.core.health import CheckResult
-from microgateway.entities import Service, utc
+from microgateway.entities import Service
 from microgateway.state.targets import Member
 
 router = APIRouter(prefix="/api", tags=["health"])

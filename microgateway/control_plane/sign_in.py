@@ -5,11 +5,11 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from microgateway.clock import utc
 from microgateway.control_plane.access import bearer
 from microgateway.control_plane.dependencies import Here, ProxyAddress
 from microgateway.control_plane.problems import AccessDeniedError, documented
 from microgateway.control_plane.sessions import COOKIE_PATH, LIFETIME, cookie_name
-from microgateway.entities import utc
 
 router = APIRouter(prefix="/api/session", tags=["session"])
 guarded = [Depends(bearer())]

@@ -5,10 +5,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Response
 from pydantic import AwareDatetime, model_validator
 
+from microgateway.clock import utc
 from microgateway.control_plane.dependencies import ControlPlane, EntityId, Filter, Here, Listing, WhichPart
 from microgateway.control_plane.kept_fields import without_kept_fields
 from microgateway.control_plane.problems import documented
-from microgateway.entities import TokenIssuer, TokenIssuerSpec, utc
+from microgateway.entities import TokenIssuer, TokenIssuerSpec
 
 router = APIRouter(prefix="/api/token-issuers", tags=["token issuers"])
 

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from dataclasses import dataclass, field
 
-from microgateway.entities import utc
+from microgateway.clock import utc
 from microgateway.errors import StartupError
 from microgateway.observability.usage import KeyUsage, ServiceUsage, Usage
 from microgateway.persistence.database import DatabaseUnavailableError
