@@ -94,11 +94,11 @@ async def take(url: str, proxy: str, folder: Path) -> None:
         await operator.post("/api/health/check-all")
     await asyncio.sleep(SECONDS_OF_TRAFFIC)
     async with opened(url) as page:
-        await _take_all(page, folder)
+        await _take_all(page, folder, keys[0]["key"])
     await crowd
 
 
-async def _take_all(page: Page, folder: Path) -> None:
+async def _take_all(page: Page, folder: Path, api_key: str) -> None:
     async def picture(name: str) -> None:
         await page.wait_for_timeout(1_200)
         await page.screenshot(path=folder / f"{name}.png")
@@ -135,6 +135,12 @@ async def _take_all(page: Page, folder: Path) -> None:
     await picture("request")
     await page.keyboard.press("Escape")
     await page.set_viewport_size(SIZE)  # type: ignore[arg-type]
+    await page.evaluate("location.hash = '#/explain?path=/users/1/orders'")
+    await page.locator("main .walk").wait_for()
+    await page.get_by_label("API key").fill(api_key)
+    await page.get_by_role("button", name="Explain").click()
+    await page.locator("main .walk table").first.wait_for()
+    await picture("explain")
     await go("routes")
     await page.keyboard.press("Control+k")
     await page.keyboard.type("or")

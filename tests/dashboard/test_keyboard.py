@@ -7,7 +7,14 @@ from tests.dashboard.browser import Dashboard
 
 async def test_g_and_a_letter_go_to_a_view(dashboard: Dashboard) -> None:
     await dashboard.sign_in()
-    for key, title in (("s", "Services"), ("r", "Routes"), ("k", "Keys"), ("l", "Logs"), ("d", "Dashboard")):
+    for key, title in (
+        ("s", "Services"),
+        ("r", "Routes"),
+        ("k", "Keys"),
+        ("l", "Logs"),
+        ("e", "Explain"),
+        ("d", "Dashboard"),
+    ):
         await dashboard.press("g", key)
         await expect(dashboard.page.get_by_role("heading", level=1)).to_contain_text(title)
         current = dashboard.page.get_by_role("navigation", name="Views").locator("[aria-current=page]")

@@ -93,6 +93,23 @@ class TestOverview:
         await dashboard.page.reload()
         await expect(dashboard.button("1 h")).to_have_attribute("aria-pressed", "true")
 
+    async def test_a_change_of_the_configuration_is_marked(self, dashboard: Dashboard, traffic: Traffic) -> None:
+        await dashboard.sign_in()
+        await dashboard.button("1 min").click()
+        marks = dashboard.page.locator(".chart .change title")
+        await expect(marks.filter(has_text=f"create service {traffic.service['id']}")).to_be_attached()
+        traffic.gateway.operator.change("services", traffic.service["id"], enabled=False)
+        await expect(marks.last).to_contain_text(traffic.service["id"], timeout=SOON + OWN_SHARE)
+
+    async def test_an_open_circuit_is_told_as_it_happens(self, dashboard: Dashboard, traffic: Traffic) -> None:
+        await dashboard.sign_in()
+        row = dashboard.page.get_by_role("row").filter(has=dashboard.page.get_by_role("link", name="users", exact=True))
+        await expect(row).to_contain_text("closed")
+        traffic.upstream.stop()
+        assert [traffic.ask() for _ in range(4)] == [502, 502, 502, 503]
+        await expect(row).to_contain_text("open", timeout=SOON + OWN_SHARE)
+        await expect(dashboard.page.locator("#announcer")).to_contain_text("The circuit of users is open")
+
     async def test_silence_is_told(self, dashboard: Dashboard) -> None:
         await dashboard.sign_in()
         await expect(dashboard.page.get_by_text("Live", exact=True)).to_be_visible()

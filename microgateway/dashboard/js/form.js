@@ -188,6 +188,23 @@ const CONTROLS = {
     });
     return { node: [span("label-text", field.label), rows], input: rows, isLabelled: true, read };
   },
+  lines(field, value, ids) {
+    const input = h("textarea", { class: "textarea", id: ids.input, rows: 3, spellcheck: "false", value: value ?? "" });
+    return { node: input, input, read: () => input.value || undefined };
+  },
+  /** Header lines as an object; one that comes twice has a list. */
+  headers(field, value, ids) {
+    const control = CONTROLS.lines(field, value, ids);
+    const read = () => {
+      const result = {};
+      for (const line of (control.read() ?? "").split("\n").filter((text) => text.trim())) {
+        const [, name, text] = /^([^:]*):?(.*)$/.exec(line);
+        result[name.trim()] = name.trim() in result ? [result[name.trim()], text.trim()].flat() : text.trim();
+      }
+      return Object.keys(result).length ? result : undefined;
+    };
+    return { ...control, read };
+  },
   /** Several fields as one object in JSON. */
   rest(field, value, ids) {
     const known = Object.fromEntries(field.names.filter((name) => value[name] !== undefined).map((name) => [name, value[name]]));

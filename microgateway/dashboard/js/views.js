@@ -8,4 +8,5 @@ export const VIEWS = [
   view("routes", "Routes", "r"),
   view("keys", "Keys", "k"),
   view("logs", "Logs", "l"),
+  view("explain", "Explain", "e"),
 ];

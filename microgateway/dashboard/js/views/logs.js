@@ -8,7 +8,7 @@ import { bytes, count, exactTime, fullTime, milliseconds } from "../format.js";
 import { createFreshness } from "../freshness.js";
 import { failed } from "../notices.js";
 import { badge, copyButton, empty, facts, filterBox, repeat, searchBox, unreachable, viewHead } from "../parts.js";
-import { go, here, keep } from "../router.js";
+import { go, here, href, keep } from "../router.js";
 
 const PAGE = 100;
 const MOST_KEPT = 300;
@@ -203,7 +203,8 @@ async function inspect(row) {
         row.breaker && ["Circuit", row.breaker.replace("_", " ")], ["Retries", String(row.retries)],
         ["Bodies", `${bytes(row.bytes_in)} in, ${bytes(row.bytes_out)} out`], ["Request id", h("code", {}, row.request_id)], ["Trace id", h("code", {}, row.trace_id)],
       ]),
-      h("h3", {}, "As curl"), h("pre", { class: "sample" }, line), copyButton(line, "Copy as curl"),
+      h("h3", {}, "As curl"), h("pre", { class: "sample" }, line),
+      h("div", { class: "spread" }, copyButton(line, "Copy as curl"), h("a", { class: "button", href: href("explain", { method: row.method, path: row.path + row.query }) }, icon("explain"), "Explain")),
     ],
   });
 }

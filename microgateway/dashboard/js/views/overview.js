@@ -5,6 +5,8 @@ import { createChart, sparkline } from "../chart.js";
 import { fill, h, icon, say, span } from "../dom.js";
 import { ago, count, milliseconds, percent, rate } from "../format.js";
 import { createFreshness } from "../freshness.js";
+import { listen } from "../live.js";
+import { announce } from "../notices.js";
 import { circuitBadge, empty, healthBadge, rateCell, repeat, segments, viewHead } from "../parts.js";
 import { href, keep } from "../router.js";
 import { stateOf } from "../key_state.js";
@@ -15,6 +17,8 @@ const OUTCOMES = [
   ["upstream_error", "Upstream error"], ["gateway_error", "Gateway error"], ["client_closed", "Client left"],
 ].map(([id, label]) => ({ id, label }));
 const MOST_SERVICES = 12;
+const MOST_MARKS = 200;
+const REFRESH = 5; // seconds, should the stream be away
 const LIMITED_SHARE = 0.1;
 const ERRORS_TELL = { share: 0.05, requests: 20 };
 
@@ -22,6 +26,7 @@ export function mount(view, { query, signal }) {
   let period = WINDOWS.some(([name]) => name === query.window) ? query.window : "10m";
   let requests = 0;
   const inFlight = [];
+  const marks = [];
   const freshness = createFreshness(signal);
   const tiles = tilesOf();
   const attention = h("section", { class: "attention", "aria-label": "Needs attention", hidden: true });
@@ -39,7 +44,7 @@ export function mount(view, { query, signal }) {
     h("div", { class: "charts" }, volume.node, latency.node),
     h("section", { class: "card", "aria-label": "Services" }, h("div", { class: "card-head" }, h("h2", {}, "Services"), h("a", { class: "end", href: href("services") }, "All services")), services));
 
-  const refresh = repeat(1, signal, async () => {
+  const refresh = repeat(REFRESH, signal, async () => {
     const turn = (requests += 1);
     try {
       const [figures, amounts, times] = await Promise.all(["dashboard", "volume", "latency"].map((name) => api.get(`api/metrics/${name}`, { window: period })));
@@ -50,9 +55,17 @@ export function mount(view, { query, signal }) {
       if (error.status === undefined) throw error;
     }
   });
-  repeat(3, signal, () => drawServices().catch((error) => { if (error.status === undefined) throw error; }));
+  const refreshServices = repeat(3, signal, () => drawServices().catch((error) => { if (error.status === undefined) throw error; }));
   repeat(30, signal, () => drawAttention().catch((error) => { if (error.status === undefined) throw error; }));
-  let known = { services: [], keys: [], limited: [], dropped: 0 };
+  const known = { services: [], keys: [], limited: [], dropped: 0 };
+  listen(signal, (name, data) => {
+    if (name === "metrics") return refresh();
+    if (name === "configuration" && data.result === "applied") marks.push({ at: data.at, label: `${data.action} ${data.kind} ${data.id}`.trim() });
+    if (marks.length > MOST_MARKS) marks.shift();
+    if (name !== "circuit" || data.at < Date.now() / 1000 - 5) return undefined;
+    announce(`The circuit of ${known.services.find(({ id }) => id === data.service_id)?.name ?? "a service"} is ${data.after.replace("_", " ")}: ${data.reason}`);
+    return refreshServices();
+  });
 
   function draw(figures, amounts, times) {
     const slot = amounts.window.slot_seconds;
@@ -62,7 +75,7 @@ export function mount(view, { query, signal }) {
       const entry = byStart.get(start);
       return { start, values: { p50: entry?.p50_ms ?? null, p95: entry?.p95_ms ?? null, p99: entry?.p99_ms ?? null } };
     });
-    volume.update({ points, slot });
+    volume.update({ points, slot, marks });
     latency.update({ points: durations, slot });
     inFlight.push(figures.in_flight);
     if (inFlight.length > 60) inFlight.shift();

@@ -8,7 +8,7 @@ import { count, duration } from "../format.js";
 import { mountList, titleCell } from "../list_view.js";
 import { failed, notify } from "../notices.js";
 import { badge, createButton, empty, iconButton, toggle } from "../parts.js";
-import { href } from "../router.js";
+import { go, href } from "../router.js";
 
 const REFRESH = 10; // seconds
 const MANY = 1_000; // such a list is not asked for again by itself
@@ -87,6 +87,7 @@ export function mount(view, context) {
       { id: "notes", label: "Policy", cell: (route) => span("muted", policyOf(route)) },
       { id: "enabled", label: "In use", sort: (route) => Number(route.enabled), cell: (route) => toggle({ name: route.path, entity: route, change: (enabled) => change(route, enabled) }) },
       { id: "actions", label: "Actions", hiddenLabel: true, className: "actions", cell: (route) => [
+        iconButton(`Explain ${route.path}`, "explain", () => go("explain", exampleOf(route)), `explain-${route.id}`),
         iconButton(`Edit ${route.path}`, "edit", () => edit(route), `edit-${route.id}`),
         iconButton(`Delete ${route.path}`, "remove", () => remove(route), `delete-${route.id}`),
       ] },
@@ -114,6 +115,11 @@ export function mount(view, context) {
     for (const { detail } of (saved?.warnings ?? []).slice(0, 2)) notify(detail, "warn");
     await refresh();
   }
+}
+
+/** A request that this route may be for. */
+function exampleOf({ path, methods, hosts }) {
+  return { method: methods[0] ?? "", path: path.replaceAll(/\{[^}]*\}/g, "1"), host: hosts.find((host) => !host.startsWith("*")) ?? "" };
 }
 
 function warningBadge({ code, detail }) {

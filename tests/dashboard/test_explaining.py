@@ -1,0 +1,57 @@
+"""Explain: what is shown is what a client would get."""
+
+from playwright.async_api import expect
+
+from tests.dashboard.browser import Dashboard
+from tests.process.gateway import request
+from tests.process.stoppable import StoppableUpstream
+
+
+async def test_a_request_walks_the_stages(dashboard: Dashboard, upstream: StoppableUpstream) -> None:
+    gateway, page = dashboard.gateway, dashboard.page
+    service = gateway.operator.create("services", name="users", base_url=upstream.url)
+    gateway.operator.create("routes", path="/users/{id}", service_id=service["id"], methods=["GET"])
+    gateway.operator.create("routes", path="/", service_id=service["id"], priority=-5)
+    key = gateway.operator.create("keys", name="mobile", burst_size=2)["key"]
+    await dashboard.sign_in("routes")
+    await dashboard.button("Explain /users/{id}").click()
+    result = page.get_by_role("region", name="What would happen")
+    await expect(result).to_contain_text("The gateway would answer 401.")
+    await expect(result.locator("[data-stage=authenticate]")).to_contain_text("refused")
+    await expect(result.locator("[data-stage=route]")).to_contain_text("not reached")
+
+    await page.get_by_label("API key").fill(key)
+    await page.get_by_label("Headers").fill("X-Version: 2\nX-Forwarded-For: 10.0.0.1")
+    await dashboard.button("Explain").click()
+    await expect(result).to_contain_text("It would go to users, which answers.")
+    await expect(result.locator("[data-stage=rate_limit]")).to_contain_text("2.00 → 1.00")
+    candidates = result.locator("[data-stage=route]")
+    await expect(candidates.get_by_role("row").filter(has_text="chosen")).to_contain_text("/users/{id}")
+    await expect(candidates.get_by_role("row")).to_have_count(3)
+    await expect(result.locator("[data-stage=target]")).to_contain_text(f"GET {upstream.url}/users/1")
+    assert upstream.asked == 0
+    assert [gateway.ask(request("/users/1", key)).status for _ in range(3)] == [200, 200, 429]
+
+    await dashboard.button("Explain").click()
+    await expect(result).to_contain_text("The gateway would answer 429.")
+
+
+async def test_a_request_of_the_log_is_explained(dashboard: Dashboard) -> None:
+    gateway = dashboard.gateway
+    gateway.ask(request("/no/such/thing?a=b"))
+    await dashboard.sign_in("logs")
+    await dashboard.page.locator("main .row-open", has_text="/no/such/thing").first.click()
+    await dashboard.dialog().get_by_role("link", name="Explain").click()
+    await expect(dashboard.page.get_by_label("Path")).to_have_value("/no/such/thing?a=b")
+    await expect(dashboard.page.get_by_text("The gateway would answer 401.")).to_be_visible()
+
+
+async def test_what_makes_no_sense_is_told_at_its_field(dashboard: Dashboard) -> None:
+    dashboard.refusals = {422}
+    await dashboard.sign_in("explain")
+    await dashboard.button("Explain").click()
+    await expect(dashboard.page.get_by_label("Path")).to_have_attribute("aria-invalid", "true")
+    await dashboard.page.get_by_label("Path").fill("/users")
+    await dashboard.page.get_by_label("Client's address").fill("nowhere")
+    await dashboard.button("Explain").click()
+    await expect(dashboard.page.get_by_label("Client's address")).to_be_focused()
