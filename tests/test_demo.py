@@ -18,6 +18,7 @@ import uvloop
 from starlette.types import ASGIApp
 
 from microgateway.demo import PORTS, DemoUpstreams, banner, seed_file, start_demo_upstreams
+from microgateway.demo.server import listen
 from microgateway.demo.shop import (
     MOST_ORDERS,
     OUTAGE_REQUESTS,
@@ -258,3 +259,11 @@ class TestBanner:
     def test_it_names_the_dashboard_and_the_upstreams(self) -> None:
         for url in ("http://127.0.0.1:8017/#token=t", "http://127.0.0.1:9101", "http://127.0.0.1:9103"):
             assert url in self.text
+
+
+def test_answers_do_not_wait_for_acknowledgements() -> None:
+    """What a listener is told, the connections that it accepts are told too."""
+    with listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0

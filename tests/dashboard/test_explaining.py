@@ -52,6 +52,6 @@ async def test_what_makes_no_sense_is_told_at_its_field(dashboard: Dashboard) ->
     await dashboard.button("Explain").click()
     await expect(dashboard.page.get_by_label("Path")).to_have_attribute("aria-invalid", "true")
     await dashboard.page.get_by_label("Path").fill("/users")
-    await dashboard.page.get_by_label("Client's address").fill("nowhere")
+    await dashboard.page.get_by_label("Client IP").fill("nowhere")
     await dashboard.button("Explain").click()
-    await expect(dashboard.page.get_by_label("Client's address")).to_be_focused()
+    await expect(dashboard.page.get_by_label("Client IP")).to_be_focused()

@@ -39,7 +39,7 @@ function fieldsOf() {
     { name: "path", label: "Path", required: true, wide: true, mono: true, placeholder: "/orders/42?full=yes" },
     { name: "api_key", label: "API key", optional: true, wide: true, mono: true, type: "password", placeholder: "mgw_live_…" },
     { name: "token", label: "Token", optional: true, wide: true, mono: true, type: "password", placeholder: "eyJ…" },
-    { name: "client_ip", label: "Client's address", optional: true, mono: true, placeholder: "127.0.0.1" },
+    { name: "client_ip", label: "Client IP", optional: true, mono: true, placeholder: "127.0.0.1" },
     { name: "headers", kind: "headers", label: "Headers", optional: true, wide: true, hint: "One a line, such as X-Version: 2" },
     { name: "body", kind: "lines", label: "Body", optional: true, wide: true },
   ];
