@@ -12,6 +12,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--openapi-examples", type=int, help="how many requests each endpoint gets, as described and not; at random"
     )
+    parser.addoption("--real-seconds", type=float, help="how long the scenario takes that is run in both times")
     parser.addoption("--explanations", type=int, help="how many random requests are explained, and then sent")
 
 

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 from microgateway.clock import Clock
+from microgateway.control_plane.gateway_batches import Configuration as Proposed
 from microgateway.control_plane.merge_patch import merged
 from microgateway.control_plane.mint import IssuedKey, Mint
+from microgateway.control_plane.proposals import proposed_keys, proposed_table
 from microgateway.control_plane.routing_table import RoutingTable, route_in_use, service_in_use
 from microgateway.control_plane.seed import NOTHING_SEEDED, Seeded, read_seed
 from microgateway.core.circuit import CircuitPolicy
@@ -127,6 +129,22 @@ class Configuration:
             raise StartupError(f"seed file {str(path)!r}: {error}") from error
         await self._load()
         return seeded
+
+    async def proposed(self, change: Proposed | None) -> Snapshot:
+        """What would be in force with this change, of which nothing is kept.
+
+        Raises `InvalidEntityError` and `ConfigurationError`.
+        """
+        snapshot = self._snapshot
+        if change is None:
+            return snapshot
+        if change.services or change.routes or change.rate_limits:
+            snapshot = await self._compile(proposed_table(self._table, change, self._mint), snapshot)
+        if change.keys:
+            known = {key.id: key for key in await self.repository.keys.fold(list)}
+            for key in proposed_keys(known, change.keys, self._mint):
+                snapshot = snapshot.with_key(key)
+        return snapshot
 
     async def settle(self) -> None:
         """Returns when no change is under way; called before the database is closed."""

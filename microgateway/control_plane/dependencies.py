@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from microgateway.clock import Clock
 from microgateway.control_plane.configuration import Configuration
 from microgateway.control_plane.failed_attempts import FailedAttempts
+from microgateway.control_plane.jobs import Jobs
 from microgateway.control_plane.live_view import Live
 from microgateway.control_plane.sessions import Sessions
 from microgateway.observability.log_book import LogBook
@@ -45,6 +46,7 @@ class ControlPlane:
     verifier: Verifier
     sessions: Sessions
     proxy: Callable[[], "ProxyAddress | None"]
+    jobs: Jobs = field(default_factory=Jobs)
     failed_attempts: FailedAttempts = field(default_factory=FailedAttempts)
     failed_sign_ins: FailedAttempts = field(default_factory=FailedAttempts)
 

@@ -1,11 +1,18 @@
-"""/api/gateway: what the gateway does, or would do, with a request that an operator describes."""
+"""/api/gateway: what the gateway does, or would do, with requests that an operator describes."""
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Response
 
 from microgateway.control_plane.dependencies import Here
+from microgateway.control_plane.gateway_batches import BatchAnswer, BatchRequest, JobAnswer
 from microgateway.control_plane.gateway_requests import GatewayAnswer, GatewayRequest
+from microgateway.control_plane.jobs import Job
+from microgateway.control_plane.problems import documented
 
 router = APIRouter(prefix="/api/gateway", tags=["gateway"])
+
+JobId = Annotated[str, Path(pattern=r"^job_[0-9a-f]{16}$")]
 
 
 @router.post("/request")
@@ -16,3 +23,40 @@ async def ask_gateway(here: Here, asked: GatewayRequest) -> GatewayAnswer:
     service or to a simulated one, and is marked in the log.
     """
     return await here.live.simulation.ask(asked)
+
+
+@router.post("/batch", responses={202: {"model": JobAnswer, "description": "It runs on."}, **documented(404, 409, 429)})
+async def ask_for_many(here: Here, batch: BatchRequest, response: Response) -> JobAnswer:
+    """Many requests, in virtual time or in real, under the configuration in force or another one."""
+    snapshot = await here.configuration.proposed(batch.configuration)
+    job = here.jobs.start("batch", lambda progress: here.live.simulation.batch(batch, snapshot, progress))
+    return await _answer_soon(here, job, batch.wait_seconds, response)
+
+
+@router.get("/jobs/{job_id}", responses=documented(404))
+async def get_job(here: Here, job_id: JobId) -> JobAnswer:
+    """How far it is, and its result once it has ended. The last 32 are kept."""
+    return _answer(here.jobs.find(job_id))
+
+
+@router.delete("/jobs/{job_id}", responses=documented(404))
+async def cancel_job(here: Here, job_id: JobId) -> JobAnswer:
+    """Ends it with what it has come to. One that has ended stays as it is."""
+    job = here.jobs.find(job_id)
+    await here.jobs.cancel(job)
+    return _answer(job)
+
+
+async def _answer_soon(here: Here, job: Job, patience: float, response: Response) -> JobAnswer:
+    await here.jobs.wait(job, patience)
+    if job.state == "running":
+        response.status_code = 202
+        response.headers["Location"] = f"{router.prefix}/jobs/{job.id}"
+    return _answer(job)
+
+
+def _answer(job: Job) -> JobAnswer:
+    result = job.result if isinstance(job.result, BatchAnswer) else None
+    return JobAnswer(
+        id=job.id, kind=job.kind, state=job.state, progress=round(job.progress.share, 4), error=job.error, result=result
+    )

@@ -16,6 +16,12 @@ Seconds = Annotated[float, Field(ge=0, le=LONGEST_VIRTUAL, allow_inf_nan=False)]
 Rate = Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)]
 
 
+Patience = Annotated[
+    float,
+    Field(ge=0, le=10, description="So long the answer waits for the end; then it is 202, with an id."),
+]
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -74,11 +80,11 @@ class BatchRequest(_Part):
     )
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
     configuration: Configuration | None = None
-    wait: bool = Field(True, description="Answer when it is done; otherwise at once, with 202 and an id to ask for.")
+    wait_seconds: Patience = 1.0
 
     @model_validator(mode="after")
     def refuse_too_much(self) -> Self:
-        most = len(self.requests) if self.arrivals is None else self.arrivals.most()
+        most = float(len(self.requests)) if self.arrivals is None else self.arrivals.most()
         bound = MOST_REAL if self.clock == "real" else MOST_VIRTUAL
         if most > bound:
             raise ValueError(f"that would be {most:.0f} requests, and on the {self.clock} clock {bound} are the most")
@@ -166,4 +172,4 @@ class JobAnswer(BaseModel):
     state: Literal["running", "done", "cancelled", "failed"]
     progress: float
     error: str | None
-    result: dict[str, Any] | None
+    result: BatchAnswer | None

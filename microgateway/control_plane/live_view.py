@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from microgateway.control_plane.gateway_batches import BatchAnswer, BatchRequest
 from microgateway.control_plane.gateway_requests import GatewayAnswer, GatewayRequest
+from microgateway.control_plane.jobs import Progress
 from microgateway.observability.exposition import Source
 from microgateway.observability.live_hub import LiveHub
 from microgateway.observability.monitoring import Monitoring
 from microgateway.observability.usage import Usage
+from microgateway.snapshot import Snapshot
 from microgateway.state.interfaces import Circuits, Limiter
 from microgateway.state.targets import MemoryTargets
 
@@ -27,6 +30,8 @@ class Simulator(Protocol):
     """Says what the gateway does, or would do."""
 
     async def ask(self, request: GatewayRequest) -> GatewayAnswer: ...
+
+    async def batch(self, request: BatchRequest, snapshot: Snapshot, progress: Progress) -> BatchAnswer: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
+from microgateway.control_plane.jobs import TooManyJobsError
 from microgateway.control_plane.merge_patch import FieldError, InvalidEntityError, field_error
 from microgateway.control_plane.security_headers import SECURITY_HEADERS
 from microgateway.errors import ConfigurationError, ConflictError, MicroGatewayError, NotFoundError
@@ -63,6 +64,7 @@ _ANSWERS: Mapping[type[MicroGatewayError], tuple[int, str, Mapping[str, str]]] =
     BodyTooLargeError: (413, "body_too_large", {"Connection": "close"}),
     ConfigurationError: (422, "invalid", {}),
     InvalidEntityError: (422, "invalid", {}),
+    TooManyJobsError: (429, "too_many_jobs", {"Retry-After": "5"}),
     TooManyAttemptsError: (429, "too_many_attempts", {"Retry-After": "1"}),
     DatabaseUnavailableError: (503, "database_unavailable", {"Retry-After": "5"}),
     LogUnavailableError: (503, "log_unavailable", {"Retry-After": "5"}),

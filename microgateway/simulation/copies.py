@@ -4,11 +4,12 @@ Each thing is copied when it is first asked for, by a look that leaves no trace;
 code over the copy.
 """
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 from microgateway.core.circuit import Circuit, CircuitPolicy
 from microgateway.core.token_bucket import Grant, Limit
-from microgateway.exchange import Postponed
+from microgateway.exchange import EventListener, Postponed
 from microgateway.snapshot import Issuer, Principal, Upstream
 from microgateway.state.interfaces import Circuits, Limiter
 from microgateway.state.limits import Claim, MemoryLimiter
@@ -48,14 +49,16 @@ class CopiedLimiter(MemoryLimiter):
 class CopiedCircuits(MemoryCircuits):
     """The circuits of `live`."""
 
-    def __init__(self, live: Circuits) -> None:
-        super().__init__()
+    def __init__(
+        self, live: Circuits, *, wall: Callable[[], float] = time.time, listeners: Sequence[EventListener] = ()
+    ) -> None:
+        super().__init__(wall=wall, listeners=listeners)
         self._live = live.snapshot()
 
     def of(self, service_id: str, policy: CircuitPolicy, now: float) -> Circuit:
         if service_id not in self._circuits and service_id in self._live:
             original = self._live[service_id]
-            copy = Circuit(original.policy, now)
+            copy = Circuit(original.policy, now, lambda change: self._note(service_id, change))
             copy.restore(original.numbers())
             self._circuits[service_id] = copy
         return super().of(service_id, policy, now)
@@ -64,13 +67,15 @@ class CopiedCircuits(MemoryCircuits):
 class CopiedTargets(MemoryTargets):
     """The targets of `live`."""
 
-    def __init__(self, live: MemoryTargets) -> None:
-        super().__init__()
+    def __init__(
+        self, live: MemoryTargets, *, wall: Callable[[], float] = time.time, listeners: Sequence[EventListener] = ()
+    ) -> None:
+        super().__init__(wall=wall, listeners=listeners)
         self._live = live
 
     def of(self, upstream: Upstream) -> TargetGroup:
         if upstream.id not in self._groups:
-            self._groups[upstream.id] = self._live.look(upstream)
+            self._groups[upstream.id] = self._live.look(upstream, self._note)
         return super().of(upstream)
 
 

@@ -5,11 +5,14 @@ The data plane is given the time and never asks for it, so it runs in either and
 
 import asyncio
 import heapq
+import time
 from collections.abc import Callable
 from itertools import count
 from typing import Protocol
 
 from microgateway.clock import Clock
+
+AT_A_TIME = 16  # turns between two looks at the clock
 
 Turn = Callable[[], object]
 
@@ -55,6 +58,19 @@ class VirtualWorld:
             self._now, _, turn = heapq.heappop(coming)
             turn()
         self._now = max(self._now, moment)
+
+    def run_for(self, seconds: float, is_done: Callable[[], bool]) -> bool:
+        """As far as this machine comes in so many seconds. Says whether anything is left to do."""
+        coming, until = self._coming, time.perf_counter() + seconds
+        while coming and not is_done():
+            for _ in range(AT_A_TIME):
+                if not coming or is_done():
+                    return bool(coming)
+                self._now, _, turn = heapq.heappop(coming)
+                turn()
+            if time.perf_counter() >= until:
+                break
+        return bool(coming)
 
 
 class RealWorld:

@@ -87,10 +87,10 @@ class TargetGroup:
             self._balancer = balancer(method, asked, self._random)
         return self._balancer.choose(key)
 
-    def copy(self) -> "TargetGroup":
-        """One that goes on by itself from here, chance included, and tells nobody."""
+    def copy(self, tell: Callable[..., None]) -> "TargetGroup":
+        """One that goes on by itself from here, chance included."""
         random = copy(self._random)
-        other = TargetGroup(self.upstream, {}, random, _nobody)
+        other = TargetGroup(self.upstream, {}, random, tell)
         for name, member in self.members.items():
             twin = other.members[name]
             twin.health, twin.in_flight = copy(member.health), member.in_flight
@@ -186,15 +186,13 @@ class MemoryTargets:
             group = self._groups[upstream.id] = TargetGroup(upstream, known, self._random, self._note)
         return group
 
-    def look(self, upstream: Upstream) -> TargetGroup:
-        """A copy of what `of` would answer, which is left as it is."""
+    def look(self, upstream: Upstream, tell: Callable[..., None]) -> TargetGroup:
+        """A copy of what `of` would answer, which is left as it is. Changes of the copy are told to `tell`."""
         group = self._groups.get(upstream.id)
-        if group is None:
-            return TargetGroup(upstream, {}, copy(self._random), _nobody)
-        known = group.copy()
-        return (
-            known if group.upstream is upstream else TargetGroup(upstream, known.members, copy(self._random), _nobody)
-        )
+        known = {} if group is None else group.copy(tell).members
+        if group is not None and group.upstream is upstream:
+            return group.copy(tell)
+        return TargetGroup(upstream, known, copy(self._random), tell)
 
     def keep_only(self, service_ids: Collection[str]) -> None:
         for service_id in [service_id for service_id in self._groups if service_id not in service_ids]:
@@ -204,7 +202,3 @@ class MemoryTargets:
         event = Event("target", service_id, target, before, after, self._wall(), reason)
         for listener in self._listeners:
             listener(event)
-
-
-def _nobody(*change: str) -> None:
-    """Is told what becomes of copies."""

@@ -106,3 +106,108 @@ class TestBadInput:
     async def test_a_header_makes_no_second_line(self, control: Control, headers: dict[str, Any]) -> None:
         problem = await control.post("/api/gateway/request", {"path": "/", "headers": headers}, 422)
         assert all(error["field"].startswith("headers") for error in problem["errors"])
+
+
+async def many(control: Control, status: int = 200, **fields: Any) -> Any:
+    return await control.post("/api/gateway/batch", {"requests": [{"path": "/open"}], **fields}, status)
+
+
+def requests_by_status(job: Any) -> dict[int, int]:
+    return {one["status"]: one["requests"] for one in job["result"]["counts"]}
+
+
+class TestBatches:
+    async def test_one_is_answered_when_it_is_done(self, control: Control) -> None:
+        service = await control.service()
+        await control.route(service["id"], "/open", auth="none")
+        job = await many(control, arrivals={"per_second": 10, "seconds": 6}, wait_seconds=10)
+        assert (job["state"], job["kind"], job["progress"]) == ("done", "batch", 1.0)
+        assert requests_by_status(job) == {200: 60}
+        assert job["result"]["services"][0]["id"] == service["id"]
+        assert await control.get(f"/api/gateway/jobs/{job['id']}") == job
+
+    async def test_a_long_one_is_asked_for_and_can_be_cancelled(self, control: Control) -> None:
+        await control.route((await control.service())["id"], "/open", auth="none")
+        long = {"arrivals": {"per_second": 500, "seconds": 1_900}, "wait_seconds": 0}
+        job = await many(control, 202, **long)
+        assert (job["state"], job["result"]) == ("running", None)
+        ended = await control.delete(f"/api/gateway/jobs/{job['id']}", 200)
+        assert (ended["state"], ended["result"]["is_complete"]) == ("cancelled", False)
+
+    async def test_only_so_many_run_at_once(self, control: Control) -> None:
+        long = {"arrivals": {"per_second": 500, "seconds": 1_900}, "wait_seconds": 0}
+        jobs = [await many(control, 202, **long) for _ in range(4)]
+        assert (await many(control, 429, **long))["code"] == "too_many_jobs"
+        for job in jobs:
+            await control.delete(f"/api/gateway/jobs/{job['id']}", 200)
+        assert (await many(control, wait_seconds=10))["state"] == "done"
+
+    async def test_an_unknown_job_is_not_found(self, control: Control) -> None:
+        await control.get("/api/gateway/jobs/job_0123456789abcdef", 404)
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"requests": []},
+            {"arrivals": {"per_second": 1_000, "seconds": 86_400}},
+            {"arrivals": {"per_second": 1_000, "seconds": 600}, "clock": "real"},
+            {"arrivals": {"seconds": 601, "per_second": 0.1}, "clock": "real"},
+            {"state": "traffic"},
+            {"upstream": {"error_rate": 1.5}},
+        ],
+    )
+    async def test_what_is_too_much_or_makes_no_sense_is_refused(
+        self, control: Control, fields: dict[str, Any]
+    ) -> None:
+        assert (await many(control, 422, **fields))["code"] == "invalid"
+
+
+class TestProposals:
+    async def test_another_limit_is_tried_and_not_put_in_force(self, control: Control) -> None:
+        _, key = await shop(control)
+        asked_for: dict[str, Any] = {
+            "requests": [{"path": "/orders", "api_key": key["key"]}],
+            "arrivals": {"per_second": 10, "seconds": 10},
+            "wait_seconds": 10,
+        }
+        before = await many(control, **asked_for)
+        wider = {"keys": {"mobile": {"requests_per_minute": 600, "burst_size": 100}}}
+        after = await many(control, **asked_for, configuration=wider)
+        assert requests_by_status(before) == {200: 11, 429: 89}
+        assert requests_by_status(after) == {200: 100}
+        assert (await control.get(f"/api/keys/{key['id']}"))["burst_size"] == 2
+        assert requests_by_status(await many(control, **asked_for)) == requests_by_status(before)
+
+    async def test_a_route_and_its_service_that_are_not_there_yet(self, control: Control) -> None:
+        proposed = {
+            "services": {"new": {"base_url": "http://127.0.0.1:9000"}},
+            "routes": {"/open": {"service_id": "new", "auth": "none"}},
+            "rate_limits": {"all": {"requests_per_minute": 60, "burst_size": 1, "count_by": "all"}},
+        }
+        job = await many(control, configuration=proposed, arrivals={"per_second": 2, "seconds": 10}, wait_seconds=10)
+        assert requests_by_status(job) == {200: 10, 429: 10}
+        assert (await control.get("/api/services"))["total"] == 0
+
+    async def test_what_is_taken_away_is_gone(self, control: Control) -> None:
+        _, key = await shop(control)
+        asked_for: dict[str, Any] = {"requests": [{"path": "/orders", "api_key": key["key"]}], "wait_seconds": 10}
+        routes = (await control.get("/api/routes"))["items"]
+        without = {"routes": {one["id"]: None for one in routes}}
+        assert requests_by_status(await many(control, **asked_for, configuration=without)) == {404: 1}
+        assert requests_by_status(await many(control, **asked_for, configuration={"keys": {"mobile": None}})) == {
+            401: 1
+        }
+
+    @pytest.mark.parametrize(
+        ("configuration", "field"),
+        [
+            ({"keys": {"nobody": {}}}, "configuration.keys.nobody"),
+            ({"routes": {"/nowhere": None}}, "configuration.routes./nowhere"),
+            ({"services": {"orders": {"base_url": "nonsense"}}}, "configuration.services.orders.base_url"),
+            ({"keys": {"mobile": {"burst_size": 0}}}, "configuration.keys.mobile.burst_size"),
+        ],
+    )
+    async def test_nonsense_is_named(self, control: Control, configuration: dict[str, Any], field: str) -> None:
+        await shop(control)
+        problem = await many(control, 422, configuration=configuration)
+        assert [error["field"] for error in problem["errors"]] == [field]

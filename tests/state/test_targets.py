@@ -43,6 +43,10 @@ def check(group: TargetGroup, name: str, *, passed: bool, now: float = 0.0) -> N
     group.members[f"http://{name}.example"].checked(result, now)
 
 
+def told_nobody(*change: str) -> None:
+    """Is told what becomes of copies."""
+
+
 class TestEjection:
     def test_one_that_fails_in_a_row_is_left_alone_for_a_while(self) -> None:
         told: list[Event] = []
@@ -206,7 +210,7 @@ class TestLooking:
         for number in range(7):
             group.choose(b"%d" % number, (), 0.0)
         fail(group, "b")
-        first, second = every.look(known), every.look(known)
+        first, second = every.look(known, told_nobody), every.look(known, told_nobody)
         keys = [b"key %d" % number for number in range(20)]
         chosen = [[one.choose(key, (), 1.0) for key in keys] for one in (first, second, group)]
         names = [[member.name for member in members if member is not None] for members in chosen]
@@ -216,10 +220,10 @@ class TestLooking:
     def test_what_happens_to_a_copy_happens_to_nobody_else(self) -> None:
         told: list[Event] = []
         every, known = targets(told), upstream()
-        assert asked(every.look(known)) == "abcd"
+        assert asked(every.look(known, told_nobody)) == "abcd"
         group = every.of(known)
-        fail(every.look(known), "a")
+        fail(every.look(known, told_nobody), "a")
         assert asked(group) == "abcd"
         assert told == []
-        assert asked(every.look(upstream("ab"))) == "ab"
+        assert asked(every.look(upstream("ab"), told_nobody)) == "ab"
         assert every.of(known) is group
