@@ -225,8 +225,8 @@ class TestOne:
         }
 
     async def test_an_unknown_one(self, logged: Control) -> None:
-        await logged.get("/api/logs/1", 404)
-        await logged.get("/api/logs/request-1", 404)
+        for row_id in ("1", "request-1"):
+            assert (await logged.get(f"/api/logs/{row_id}", 404))["code"] == "not_found"
 
 
 class TestExport:

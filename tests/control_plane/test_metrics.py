@@ -156,4 +156,5 @@ async def test_windows(control: Control, window: str, seconds: int) -> None:
 
 async def test_a_service_that_is_not_there(control: Control) -> None:
     for endpoint in ("latency", "volume"):
-        await control.get(f"/api/metrics/{endpoint}", 404, params={"service": "nobody"})
+        told = await control.get(f"/api/metrics/{endpoint}", 404, params={"service": "nobody"})
+        assert told["code"] == "not_found"

@@ -1,13 +1,11 @@
 """What a key opens, at the proxy port: some services or all, now and no longer."""
 
-import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from microgateway.core import api_keys
 from microgateway.snapshot import Snapshot
 from microgateway.testing import FakeClock
 from tests.kit.configuration import key, route, service, settings
-from tests.kit.fixtures import running_pair
 from tests.kit.gateway import running_gateway
 from tests.kit.messages import lines
 from tests.kit.upstream import running_upstream
@@ -70,26 +68,31 @@ def test_a_key_past_its_expiry_is_refused_without_anybody_sweeping() -> None:
 
 
 def test_after_a_rotation_both_texts_share_one_bucket_until_the_overlap_is_over() -> None:
-    before, after = key(burst=3, per_minute=1), key()
-    ends = datetime.now(UTC) + timedelta(seconds=0.3)
+    before, after, clock = key(burst=3, per_minute=1), key(), FakeClock()
     update = {
         "key_hash": api_keys.digest(after.secret.encode()),
         "previous_hash": before.entity.key_hash,
-        "previous_expires_at": ends,
+        "previous_expires_at": datetime.fromtimestamp(clock.wall() + 10, UTC),
     }
     rotated = before.entity.model_copy(update=update)
     with (
-        running_pair(routes=[route("/", auth="required")], keys=[before.entity]) as pair,
-        pair.gateway.connect() as client,
-        pair.gateway.connect() as other,
+        running_upstream() as upstream,
+        running_gateway(
+            services=[service(upstream.url)],
+            routes=[route("/", auth="required")],
+            keys=[before.entity],
+            settings=settings(),
+            clock=clock,
+        ) as gateway,
+        gateway.connect() as client,
+        gateway.connect() as other,
     ):
         assert client.ask(get("/", before.secret)).one(b"x-ratelimit-remaining") == b"2"
-        snapshot: Snapshot = pair.gateway.call(lambda served: served.listener.snapshot)
-        pair.gateway.apply(snapshot.with_key(rotated))
+        snapshot: Snapshot = gateway.call(lambda served: served.listener.snapshot)
+        gateway.apply(snapshot.with_key(rotated))
         assert client.ask(get("/", before.secret)).one(b"x-ratelimit-remaining") == b"1"
         assert other.ask(get("/", after.secret)).one(b"x-ratelimit-remaining") == b"0"
-        while datetime.now(UTC) <= ends:
-            time.sleep(0.01)
+        gateway.call(lambda _: clock.advance(10.0))
         refused = client.ask(get("/", before.secret))
         assert (refused.status, refused.problem()["code"]) == (401, "api_key_expired")
         assert other.ask(get("/", after.secret)).status == 429

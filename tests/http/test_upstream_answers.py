@@ -457,30 +457,18 @@ def truncated_rows() -> Iterator[AnswerCase]:
             expect=BAD_OR_CUT,
             request=request,
         )
-        silent = (Send(by_length + b"hello"), NeverAgain())
-        yield AnswerCase(
-            name=f"half a body, then silence{name}",
-            why="http.md: an idle body is cut off",
-            steps=silent,
-            expect=BAD_OR_CUT,
-            request=request,
-        )
-        silent = (Send(by_chunks + b"5\r\nhello\r\n"), NeverAgain())
-        yield AnswerCase(
-            name=f"a chunk, then silence{name}",
-            why="http.md: an idle body is cut off",
-            steps=silent,
-            expect=BAD_OR_CUT,
-            request=request,
-        )
-        silent = (Send(head() + b"hello"), NeverAgain())
-        yield AnswerCase(
-            name=f"a body until close, then silence{name}",
-            why="as above",
-            steps=silent,
-            expect=BAD_OR_CUT,
-            request=request,
-        )
+        for begun, part in {
+            "half a body": by_length + b"hello",
+            "a chunk": by_chunks + b"5\r\nhello\r\n",
+            "a body until close": head() + b"hello",
+        }.items():
+            yield AnswerCase(
+                name=f"{begun}, then silence{name}",
+                why="http.md: an idle body is cut off",
+                steps=(Send(part), NeverAgain()),
+                expect=BAD_OR_CUT,
+                request=request,
+            )
 
 
 class NeverAgain:

@@ -6,9 +6,8 @@ much, it is nobody's answer.
 
 import contextlib
 from dataclasses import dataclass
-from typing import Protocol
 
-from tests.kit.cases import SUFFIX, SUFFIX_TARGET
+from tests.kit.cases import SUFFIX, SUFFIX_TARGET, Checks, check_any
 from tests.kit.client import Answer, NoAnswerError
 from tests.kit.fixtures import Pair
 from tests.kit.messages import lines
@@ -19,10 +18,8 @@ HEAD = lines("HEAD /x HTTP/1.1", "Host: a.example")
 LONGEST_WAIT = 4.0  # seconds
 
 
-class AnswerExpectation(Protocol):
-    def check(self, answer: Answer | None) -> None:
-        """`answer` is None where the connection ended without one."""
-        ...
+AnswerExpectation = Checks[Answer | None]
+"""None is checked where the connection ended without an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +80,7 @@ class OneOf:
     expectations: tuple[AnswerExpectation, ...]
 
     def check(self, answer: Answer | None) -> None:
-        complaints = []
-        for expectation in self.expectations:
-            try:
-                expectation.check(answer)
-            except AssertionError as complaint:
-                complaints.append(f"{expectation}: {complaint}")
-            else:
-                return
-        raise AssertionError("none of:\n" + "\n".join(complaints))
+        check_any(self.expectations, answer)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

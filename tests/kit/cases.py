@@ -5,8 +5,9 @@ request ends, too: a gateway that loses the boundary swallows the suffix or take
 and one that refuses must not serve it.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from tests.kit.client import Answer, Client, NoAnswerError
 from tests.kit.gateway import Gateway
@@ -19,6 +20,8 @@ SUFFIX_TARGET = b"/suffix"
 LONGEST_WAIT = 2.0  # seconds for each of a row's answers, and for the end of its connection
 DELIVERIES = ("at once", "byte by byte")
 
+T = TypeVar("T", contravariant=True)
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -29,10 +32,13 @@ class Outcome:
     requests: tuple[RecordedRequest, ...]
 
 
-class Expectation(Protocol):
-    def check(self, outcome: Outcome) -> None:
+class Checks(Protocol[T]):
+    def check(self, outcome: T, /) -> None:
         """Raises `AssertionError` where this is not what happened."""
         ...
+
+
+Expectation = Checks[Outcome]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,15 +149,20 @@ class AnyOf:
     expectations: tuple[Expectation, ...]
 
     def check(self, outcome: Outcome) -> None:
-        complaints = []
-        for expectation in self.expectations:
-            try:
-                expectation.check(outcome)
-            except AssertionError as complaint:
-                complaints.append(f"{expectation}: {complaint}")
-            else:
-                return
-        raise AssertionError("none of:\n" + "\n".join(complaints))
+        check_any(self.expectations, outcome)
+
+
+def check_any(expectations: Iterable[Checks[T]], outcome: T) -> None:
+    """Passes where one of them does; where none does, it says what each has to complain of."""
+    complaints = []
+    for expectation in expectations:
+        try:
+            expectation.check(outcome)
+        except AssertionError as complaint:
+            complaints.append(f"{expectation}: {complaint}")
+        else:
+            return
+    raise AssertionError("none of:\n" + "\n".join(complaints))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from microgateway.core.circuit import CircuitPolicy
-from microgateway.exchange import Judgement
+from microgateway.exchange import Judgement, Problem
 from microgateway.observability.log_feed import MOST_WAITING, LogFeed, LogUnavailableError
 from microgateway.observability.log_frames import COUNTS, DONE, LONGEST_TEXT, ROWS, SETTLE, pack, raw_rows, unpack
 from microgateway.observability.log_rows import as_mapping, ended
@@ -94,9 +94,7 @@ def has_written(feed: LogFeed, rows: int) -> bool:
     return feed.counts.written == rows
 
 
-def problem(stage: str) -> Any:
-    from microgateway.exchange import Problem
-
+def problem(stage: str) -> Problem:
     return Problem(429, "Too Many Requests", "rate_limited", stage, "Wait.")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.kit.client import Client
 from tests.kit.messages import answer
 from tests.kit.steps import Echo, ReadToEnd, Send, WaitFor
 from tests.kit.upstream import Upstream, running_upstream
@@ -32,6 +33,14 @@ def is_refused(port: int) -> bool:
 
 def until_draining(gateway: Gateway) -> None:
     until(lambda: gateway.operator.readiness() == 503, "readiness says that it drains")
+
+
+def begin_endless_answer(gateway: Gateway, upstream: Upstream, client: Client) -> None:
+    """Its first half has come when this returns, and its second never will."""
+    gateway.operator.create_public_route("/", upstream.url)
+    upstream.script(Send(answer(200, body=b"a" * 100)[:-50]), ReadToEnd())
+    client.send(request("/endless"))
+    client.stream.peek()
 
 
 class TestRun:
@@ -71,10 +80,7 @@ class TestRun:
             running_gateway(folder, MICROGATEWAY_DRAIN_TIMEOUT="0.5") as gateway,
             gateway.connect() as client,
         ):
-            gateway.operator.create_public_route("/", upstream.url)
-            upstream.script(Send(answer(200, body=b"a" * 100)[:-50]), ReadToEnd())
-            client.send(request("/endless"))
-            client.stream.peek()
+            begin_endless_answer(gateway, upstream, client)
             gateway.command.terminate()
             assert not client.read_answer().complete
             assert gateway.command.wait(SOON) == 0
@@ -85,10 +91,7 @@ class TestRun:
             running_gateway(folder, MICROGATEWAY_DRAIN_TIMEOUT=DRAIN_LIMIT) as gateway,
             gateway.connect() as client,
         ):
-            gateway.operator.create_public_route("/", upstream.url)
-            upstream.script(Send(answer(200, body=b"a" * 100)[:-50]), ReadToEnd())
-            client.send(request("/endless"))
-            client.stream.peek()
+            begin_endless_answer(gateway, upstream, client)
             gateway.command.terminate()
             until_draining(gateway)
             gateway.command.terminate()
