@@ -1,5 +1,6 @@
 """Every environment variable: typed, frozen, read once. Only the composition roots see this module."""
 
+import os
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Self
@@ -14,6 +15,7 @@ Port = Annotated[int, Field(ge=0, le=65_535)]
 
 DEV_SECRET = "dev-secret"  # noqa: S105  refused outside debug; named so that the refusal can say so
 SHORTEST_JWT_SECRET = 32
+ENV_FILE = "MICROGATEWAY_ENV_FILE"
 
 
 class Settings(BaseSettings):
@@ -124,9 +126,15 @@ class Settings(BaseSettings):
 
 
 def read_settings() -> Settings:
-    """The environment as `Settings`. Raises `StartupError` with one line that names every variable at fault."""
+    """The environment as `Settings`, over the file that MICROGATEWAY_ENV_FILE names, if it does.
+
+    Raises `StartupError` with one line that names every variable at fault.
+    """
+    file = os.environ.get(ENV_FILE)
+    if file is not None and not Path(file).is_file():
+        raise StartupError(f"{ENV_FILE}: there is no file {file!r}")
     try:
-        return Settings()
+        return Settings(_env_file=file)
     except ValidationError as error:
         raise StartupError("; ".join(_complaint(dict(item)) for item in error.errors())) from None
 

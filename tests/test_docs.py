@@ -22,7 +22,7 @@ SETTINGS = {field.alias or name: field for name, field in Settings.model_fields.
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 VARIABLE = re.compile(r"\b(?:MICROGATEWAY|CIRCUIT|DEFAULT|JWT|DATABASE|REDIS)_[A-Z_]*[A-Z]\b")
-NOT_SETTINGS = {"MICROGATEWAY_PYTHON"}  # read by the scripts, before there is a gateway
+NOT_SETTINGS = {"MICROGATEWAY_ENV_FILE", "MICROGATEWAY_PYTHON"}  # read by the scripts, before there is a gateway
 
 PACKAGE = REPOSITORY / "microgateway"
 CODE_SPAN = re.compile(r"`([^`\n]+)`")

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from microgateway import __version__
 from microgateway.control_plane.dependencies import ControlPlane, Here
+from microgateway.control_plane.live_view import ProcessView
 from microgateway.control_plane.problems import NotReadyError, documented
 from microgateway.persistence.database import DatabaseUnavailableError
 
@@ -29,13 +30,27 @@ class Check(BaseModel):
     detail: str | None = None
 
 
+class Process(BaseModel):
+    """One of a gateway's processes. `restarts` counts those before it in its place that ended unasked."""
+
+    kind: Literal["control", "worker"]
+    place: int
+    state: Literal["running", "draining"]
+    restarts: int
+    uptime_seconds: float
+
+
 class HealthAnswer(BaseModel):
-    """`degraded`: traffic flows, but nothing can be configured. `down`: no traffic should be sent here."""
+    """`degraded`: traffic flows, but nothing can be configured. `down`: no traffic should be sent here.
+
+    `processes` is empty where the gateway is one process.
+    """
 
     status: Literal["ok", "degraded", "down"]
     version: str
     uptime_seconds: float
     checks: dict[Literal["database", "proxy"], Check]
+    processes: list[Process]
 
 
 @router.head("/livez", include_in_schema=False)
@@ -69,6 +84,19 @@ async def health(here: Here, response: Response) -> HealthAnswer:
         version=__version__,
         uptime_seconds=round(here.clock.now() - here.started_at, 3),
         checks={"database": database, "proxy": proxy},
+        processes=[_process(view, here.clock.wall()) for view in here.live.processes()],
+    )
+
+
+def _process(view: ProcessView, wall: float) -> Process:
+    return Process.model_validate(
+        {
+            "kind": view.kind,
+            "place": view.place,
+            "state": view.state,
+            "restarts": view.restarts,
+            "uptime_seconds": round(max(0.0, wall - view.started_at), 3),
+        }
     )
 
 

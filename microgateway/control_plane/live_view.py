@@ -2,7 +2,7 @@
 circuit, and has targets asked how they are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -35,6 +35,20 @@ class Simulator(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class ProcessView:
+    """One process of a gateway of several. `restarts` counts those before it that ended unasked; `started_at` is since
+    the epoch.
+    """
+
+    kind: str
+    place: int
+    pid: int
+    state: str
+    restarts: int
+    started_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Live:
     """The counters, circuits, metrics, limits and targets of the running data plane, and who knows what it would do."""
 
@@ -47,3 +61,5 @@ class Live:
     simulation: Simulator
     hub: LiveHub
     sources: Sequence[Source] = ()  # of `/metrics`
+    processes: Callable[[], Sequence[ProcessView]] = lambda: ()
+    """Those of the gateway, where it is more than this one."""

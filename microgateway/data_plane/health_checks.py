@@ -24,12 +24,14 @@ MOST_AT_ONCE = 64
 SPREAD = 200  # a second: how many new targets get their first check in one
 
 Key = tuple[str, str]  # a service's id, and a target's name
+Told = Callable[[str, str, CheckResult, float], None]
 
 
 class HealthChecker:
     """Asks the targets of the services in force, and tells their members what came of it.
 
-    `now` is the clock of the data plane. Used on one event loop; `start` and `stop` are called once each.
+    `told` hears of each result, under its key. `now` is the clock of the data plane.
+    Used on one event loop; `start` and `stop` are called once each.
     """
 
     def __init__(
@@ -41,8 +43,10 @@ class HealthChecker:
         wall: Callable[[], float] = time.time,
         random: Random | None = None,
         most_at_once: int = MOST_AT_ONCE,
+        told: Told | None = None,
     ) -> None:
         self._connector = connector
+        self._told = told
         self._targets = targets
         self._now = now
         self._wall = wall
@@ -158,7 +162,11 @@ class HealthChecker:
             upstream = self._upstreams.get(key[0])
             member = None if upstream is None else self._targets.of(upstream).members.get(key[1])
             if upstream is not None and member is not None:
-                member.checked(await self._ask(member, upstream.checks), self._now())
+                result = await self._ask(member, upstream.checks)
+                now = self._now()
+                member.checked(result, now)
+                if self._told is not None:
+                    self._told(*key, result, now)
 
     async def _ask(self, member: Member, policy: CheckPolicy) -> CheckResult:
         began, at = time.perf_counter(), self._wall()

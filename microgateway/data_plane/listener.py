@@ -1,6 +1,9 @@
 """The proxy port: accepts clients, ends what is overdue, swaps configuration, and drains at the end."""
 
 import asyncio
+import socket
+from collections.abc import Iterable
+from typing import Any
 
 from microgateway.data_plane.connector import Connector
 from microgateway.data_plane.downstream import Downstream
@@ -38,20 +41,18 @@ class Listener:
         self._certificates: ServerCertificates | None = None
         self._watching: asyncio.Task[None] | None = None
         self._renewing: set[asyncio.Future[None]] = set()
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._sweeping: asyncio.TimerHandle | None = None
         self._drained: asyncio.Event = asyncio.Event()
 
     @property
     def port(self) -> int:
         """The port that is listened on, for those who asked for port 0."""
-        if self._server is None:
-            return 0
-        return int(self._server.sockets[0].getsockname()[1])
+        return int(self._servers[0].sockets[0].getsockname()[1]) if self._servers else 0
 
     @property
     def is_listening(self) -> bool:
-        return self._server is not None and self._server.is_serving()
+        return any(server.is_serving() for server in self._servers)
 
     @property
     def is_draining(self) -> bool:
@@ -83,25 +84,36 @@ class Listener:
 
     async def start(self, host: str, port: int) -> None:
         """Listens. Raises `StartupError` where that is not possible."""
-        loop = asyncio.get_running_loop()
-        options = self._plane.options
-        if options.tls_cert:
-            self._certificates = await asyncio.to_thread(_load, _pairs(options))
-        tls = self._certificates is not None
         try:
-            self._server = await loop.create_server(
-                self._accept,
-                host or None,
-                port,
-                backlog=BACKLOG,
-                reuse_address=True,
-                ssl=None if self._certificates is None else self._certificates.context,
-                ssl_handshake_timeout=options.client_header_timeout if tls else None,
-                ssl_shutdown_timeout=options.client_body_timeout if tls else None,
-            )
+            await self._listen(host=host or None, port=port, reuse_address=True)
         except OSError as error:
             reason = error.strerror or str(error)
             raise StartupError(f"MICROGATEWAY_PROXY_PORT: can't listen on {host}:{port}: {reason}") from None
+        self._begin()
+
+    async def start_on(self, listening: Iterable[socket.socket]) -> None:
+        """The same on sockets that others may listen on too; they are this one's to close."""
+        for one in listening:
+            await self._listen(sock=one)
+        self._begin()
+
+    async def _listen(self, **where: Any) -> None:
+        options = self._plane.options
+        if options.tls_cert and self._certificates is None:
+            self._certificates = await asyncio.to_thread(_load, _pairs(options))
+        tls = self._certificates is not None
+        server = await asyncio.get_running_loop().create_server(
+            self._accept,
+            backlog=BACKLOG,
+            ssl=None if self._certificates is None else self._certificates.context,
+            ssl_handshake_timeout=options.client_header_timeout if tls else None,
+            ssl_shutdown_timeout=options.client_body_timeout if tls else None,
+            **where,
+        )
+        self._servers.append(server)
+
+    def _begin(self) -> None:
+        loop = asyncio.get_running_loop()
         self._sweeping = loop.call_later(SWEEP_INTERVAL, self._sweep)
         self._watching = loop.create_task(self._watch_files())
         self._plane.state.authentication.adopt(self._plane.snapshot.keys.issuers.values())
@@ -131,8 +143,8 @@ class Listener:
         """Stops accepting, lets what is under way finish for `limit` seconds, then ends the rest. Runs once."""
         plane = self._plane
         plane.draining = True
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         for downstream in tuple(plane.downstreams):
             downstream.drain()
         try:

@@ -7,7 +7,7 @@ that can't keep up, or is being started again, costs rows and not a request's ti
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,11 +59,13 @@ class LogFeed:
     theirs: socket.socket
 
     def __init__(self) -> None:
+        self.elsewhere: Callable[[], tuple[int, int]] = lambda: (0, 0)  # rows dropped and waiting in other processes
         self._waiting: deque[tuple[int, bytes]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._asked: dict[int, asyncio.Future[str]] = {}
         self._emptied: asyncio.Future[None] | None = None
         self._number = 0
+        self._has_both = False
         self._rows_waiting = self._dropped_here = self._restarts = 0
         self._written = self._written_earlier = 0
         self._dropped_there = self._dropped_earlier = 0
@@ -74,14 +76,20 @@ class LogFeed:
         """As far as the writer has told."""
         return LogCounts(
             written=self._written_earlier + self._written,
-            dropped=self._dropped_here + self._dropped_earlier + self._dropped_there,
-            waiting=self._rows_waiting,
+            dropped=self._dropped_here + self._dropped_earlier + self._dropped_there + self.elsewhere()[0],
+            waiting=self._rows_waiting + self.elsewhere()[1],
             restarts=self._restarts,
             complaint=self._complaint,
         )
 
     def start(self) -> None:
-        self._ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._has_both = True
+        ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.start_on(ours)
+
+    def start_on(self, ours: socket.socket) -> None:
+        """The same where somebody else has made the pair, and hands its other end to the writers."""
+        self._ours = ours
         self._ours.setblocking(False)
         self._ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         self._loop = asyncio.get_running_loop()
@@ -119,20 +127,30 @@ class LogFeed:
             if not asked.done():
                 asked.set_result("the writer ended")
 
+    @property
+    def here(self) -> tuple[int, int]:
+        """Rows that this process has dropped, and those that wait in it."""
+        return self._dropped_here, self._rows_waiting
+
     async def finish(self, patience: float) -> None:
         """Sends what waits, and then the end of it all, after which the writer writes what it has and ends."""
+        await self.empty(patience)
+        self._ours.shutdown(socket.SHUT_WR)
+
+    async def empty(self, patience: float) -> None:
+        """Sends what waits, as much as goes in so many seconds; the rest is lost."""
         if self._waiting and self._loop is not None:
             self._emptied = self._loop.create_future()
             await asyncio.wait([self._emptied], timeout=patience)
             self._dropped_here += self._rows_waiting
-        self._ours.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
         if self._loop is not None:
             self._loop.remove_reader(self._ours.fileno())
             self._loop.remove_writer(self._ours.fileno())
         self._ours.close()
-        self.theirs.close()
+        if self._has_both:
+            self.theirs.close()
 
     # -- towards the writer --------------------------------------------------------------------------------------------
 

@@ -31,6 +31,7 @@ COMMIT_INTERVAL = 0.25  # seconds
 MOST_PER_COMMIT = 5_000  # rows
 MOST_PENDING = 50_000  # rows that wait for a database that is away
 FRAMES_AT_A_TIME = 64
+MOST_FRAMES_BETWEEN = 2_000  # read of others before one is told that all is written
 RETRY_INTERVAL = 1.0  # seconds after a failure
 RETENTION_INTERVAL = 60.0  # seconds between two looks at a log into which nothing is written
 LONGEST_FRAME = 1 << 20
@@ -164,6 +165,8 @@ class Ears:
     ) -> None:
         self._selector = DefaultSelector()
         self._sockets = list(sockets)
+        self._first = self._sockets[0]
+        self._is_over = False
         self._log = log
         self._observers = observers
         self._buffer = memoryview(bytearray(LONGEST_FRAME))
@@ -173,19 +176,24 @@ class Ears:
             self._selector.register(ear, EVENT_READ)
 
     def listen(self) -> None:
-        """Until every socket has come to its end."""
+        """Until every socket has come to its end, or the first: others are kept open for the next writer, so what they
+        hold by then is read, and no more.
+        """
         told = None
-        while self._sockets:
+        while self._sockets and not self._is_over:
             for key, _ in self._selector.select(None if self._log is None else self._log.wait()):
-                self._read(key.fileobj)  # type: ignore[arg-type]
+                if key.fileobj in self._sockets:  # it may have been read to its end meanwhile
+                    self._read(key.fileobj)
             if self._log is not None:
                 self._log.work()
                 if (counts := self._log.counts.as_mapping()) != told:
                     told = counts
                     self._tell_all(pack(COUNTS, counts))
+        for ear in self._sockets.copy():
+            self._read(ear, most=MOST_FRAMES_BETWEEN)
 
-    def _read(self, ear: socket.socket) -> None:
-        for _ in range(FRAMES_AT_A_TIME):
+    def _read(self, ear: socket.socket, *, most: int = FRAMES_AT_A_TIME) -> None:
+        for _ in range(most):
             try:
                 size = ear.recv_into(self._buffer)
             except BlockingIOError:
@@ -195,9 +203,16 @@ class Ears:
             if not size:
                 self._selector.unregister(ear)
                 self._sockets.remove(ear)
+                self._is_over = self._is_over or ear is self._first
                 ear.close()
                 return
             self._obey(ear, unpack(self._buffer[:size]))
+
+    def _read_others(self, ear: socket.socket) -> None:
+        """What other processes sent before they were asked to may still be in their sockets."""
+        for other in self._sockets.copy():
+            if other is not ear:
+                self._read(other, most=MOST_FRAMES_BETWEEN)
 
     def _obey(self, ear: socket.socket, frame: Any) -> None:
         kind = frame[0]
@@ -209,8 +224,10 @@ class Ears:
             for observe in self._observers:
                 observe(rows, kept)
         elif kind == SETTLE:
+            self._read_others(ear)
             self._tell(ear, pack(DONE, frame[1], self._log.settle() if self._log else ""))
         elif kind == CLEAR:
+            self._read_others(ear)
             self._tell(ear, pack(DONE, frame[1], self._log.clear(frame[2]) if self._log else "the log is off"))
         elif kind == REOPEN:
             self._reopen()

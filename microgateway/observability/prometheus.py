@@ -19,7 +19,7 @@ from microgateway.observability.log_feed import LogCounts
 from microgateway.observability.monitoring import Monitoring
 from microgateway.observability.outcomes import OUTCOMES
 from microgateway.snapshot import Upstream
-from microgateway.state.memory import MemoryCircuits
+from microgateway.state.interfaces import Circuits as CircuitRooms
 from microgateway.state.targets import MemoryTargets
 
 ServiceNames = Callable[[], Mapping[str, str]]
@@ -134,7 +134,7 @@ class Present:
 class Circuits:
     """The state of every service's circuit, and its transitions."""
 
-    def __init__(self, circuits: MemoryCircuits, happenings: Happenings, names: ServiceNames) -> None:
+    def __init__(self, circuits: CircuitRooms, happenings: Happenings, names: ServiceNames) -> None:
         self._circuits = circuits
         self._happenings = happenings
         self._names = names

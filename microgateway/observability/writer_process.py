@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,14 @@ LONGEST_FINISH = 10.0  # seconds for the writer to write what it has
 
 
 class WriterProcess:
-    """One writer at a time, for one feed. `options` are the writer's own, but for the sockets."""
+    """One writer at a time, for one feed. `options` are the writer's own, but for the sockets.
 
-    def __init__(self, feed: LogFeed, options: Mapping[str, Any]) -> None:
+    `ears` are the descriptors of sockets of other processes that write to the log too.
+    """
+
+    def __init__(self, feed: LogFeed, options: Mapping[str, Any], ears: Sequence[int] = ()) -> None:
         self._feed = feed
+        self._ears = ears
         self._options = options
         self._process: asyncio.subprocess.Process | None = None
         self._keeping: asyncio.Task[None] | None = None
@@ -86,10 +90,15 @@ class WriterProcess:
         """Options go by standard input: a database's URL may hold a password, and everybody sees a command line."""
         number = self._feed.theirs.fileno()
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", MODULE, stdin=asyncio.subprocess.PIPE, env=_environment(), pass_fds=(number,)
+            sys.executable,
+            "-m",
+            MODULE,
+            stdin=asyncio.subprocess.PIPE,
+            env=_environment(),
+            pass_fds=(number, *self._ears),
         )
         assert process.stdin is not None  # noqa: S101  it was asked for
-        process.stdin.write(json.dumps({**self._options, "sockets": [number]}).encode())
+        process.stdin.write(json.dumps({**self._options, "sockets": [number, *self._ears]}).encode())
         process.stdin.close()
         return process
 

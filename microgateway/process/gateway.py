@@ -1,6 +1,11 @@
-"""The whole gateway in one process: database, configuration, proxy port, and the application of the control port."""
+"""The whole gateway in one process: database, configuration, proxy port, and the application of the control port.
+
+Or, where there are workers, all of it but the proxy port, which is theirs: a `Fleet` then stands where the listener is,
+and the listener, which never listens, knows the configuration and makes the connections of health checks.
+"""
 
 import gc
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -11,13 +16,14 @@ from microgateway.control_plane.access import load_or_create_admin_token
 from microgateway.control_plane.app import create_app
 from microgateway.control_plane.configuration import Configuration
 from microgateway.control_plane.dependencies import ProxyAddress
-from microgateway.control_plane.live_view import Live
+from microgateway.control_plane.live_view import Live, ProcessView
 from microgateway.core.token_bucket import Limit
 from microgateway.data_plane.health_checks import HealthChecker
 from microgateway.data_plane.listener import Listener
 from microgateway.data_plane.pipeline import State
-from microgateway.exchange import EventListener
+from microgateway.exchange import Event, EventListener
 from microgateway.observability.recorder import Recorder
+from microgateway.observability.transfer import add_counts, add_usage
 from microgateway.observability.usage import Usage
 from microgateway.observability.usage_keeper import UsageKeeper
 from microgateway.persistence.data_folder import prepare_data_folder
@@ -25,14 +31,19 @@ from microgateway.persistence.database import Database, locate_database
 from microgateway.persistence.repository import Repository
 from microgateway.persistence.usage_store import UsageStore
 from microgateway.process.composition import authentication, circuit_defaults, jwt_secret, proxy_options, verifier
+from microgateway.process.fleet import Checked, Fleet, FleetEnds
 from microgateway.process.observatory import Observatory
-from microgateway.process.writing import Writing
+from microgateway.process.shared_state import CONTROL
+from microgateway.process.worker_messages import Report, WorkerSetup
+from microgateway.process.writing import Writing, writes_anything
 from microgateway.settings import Settings
 from microgateway.simulation.explaining import Running
 from microgateway.simulation.simulation import Simulation
 from microgateway.snapshot import Snapshot
+from microgateway.state.interfaces import Circuits, Limiter
 from microgateway.state.limits import MemoryLimiter
 from microgateway.state.memory import MemoryCircuits
+from microgateway.state.shared_circuits import SharedCircuits
 from microgateway.state.targets import MemoryTargets
 
 # A request leaves no cycles behind, so reference counting frees it; what is left for the collector is the control
@@ -58,18 +69,25 @@ class Gateway:
     admin_token: AdminToken
     app: FastAPI
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, ends: FleetEnds | None = None) -> None:
+        """`ends` are what the workers are reached by, where there are any."""
         self.settings = settings
         self._clock = SystemClock()
         self._observatory = Observatory(settings, self._clock)
         self.event_listeners: list[EventListener] = [self._observatory.happenings.note_event]
-        self._limiter, self._circuits = MemoryLimiter(), MemoryCircuits(listeners=self.event_listeners)
+        self._limiter: Limiter = MemoryLimiter()
+        self._circuits: Circuits = MemoryCircuits(listeners=self.event_listeners)
+        if ends is not None:
+            self._limiter = ends.state.limiter(CONTROL)
+            self._circuits = ends.state.circuits(CONTROL, self.event_listeners)
         self._targets = MemoryTargets(listeners=self.event_listeners)
         options = proxy_options(settings)
         prepare_data_folder(settings.data_dir)
-        self._verifier = verifier(settings, jwt_secret(settings), self._clock)
+        secret = jwt_secret(settings)
+        self._verifier = verifier(settings, secret, self._clock)
         database = locate_database(settings.database_url, settings.data_dir)
-        self._database, self._writing = Database(database), Writing(settings, database)
+        self._database = Database(database)
+        self._writing = Writing(settings, database, ears=() if ends is None else ends.ears)
         self._recorder = Recorder(Usage(), [*self._observatory.sinks, *self._writing.sinks])
         state = State(self._limiter, self._circuits, authentication(settings, self._verifier), self._targets)
         self._listener = Listener(options=options, snapshot=Snapshot(), state=state, recorder=self._recorder)
@@ -80,9 +98,14 @@ class Gateway:
             snapshot=lambda: self._listener.snapshot,
             verifier=self._verifier,
             clock=self._clock,
-            port=lambda: self._listener.port,
+            port=lambda: self.proxy_port,
         )
-        self._checker = HealthChecker(connector=self._listener.connector, targets=self._targets)
+        self._front: Listener | Fleet = self._listener if ends is None else self._fleet(ends, secret)
+        self._checker = HealthChecker(
+            connector=self._listener.connector,
+            targets=self._targets,
+            told=self._front.checked if isinstance(self._front, Fleet) else None,
+        )
         self._issued: list[tuple[str, str]] = []
         self._usage_keeper = UsageKeeper(usage=self._recorder.usage, store=UsageStore(self._database))
         self.configuration = Configuration(
@@ -96,7 +119,7 @@ class Gateway:
 
     @property
     def proxy_port(self) -> int:
-        return self._listener.port
+        return self._front.port
 
     async def open(self) -> None:
         """Migrates, loads, listens. Raises `StartupError`; what was opened by then is closed again.
@@ -112,18 +135,19 @@ class Gateway:
             await self.configuration.load()
             await self._usage_keeper.load()
             await self._observatory.load(self._database, self.configuration.services.keys())
-            await self._listener.start(settings.proxy_host, settings.proxy_port)
-            opened.push_async_callback(self._listener.drain, 0.0)
+            await self._front.start(settings.proxy_host, settings.proxy_port)
+            opened.push_async_callback(self._front.drain, 0.0)
             if settings.seed is not None:
                 seeded = await self.configuration.seed(settings.seed)
                 self._issued = [(issued.key.name, issued.text) for issued in seeded.keys if issued.is_generated]
             self.admin_token = AdminToken(*load_or_create_admin_token(settings.admin_token, settings.data_dir))
             self._observatory.open(
                 listener=self._listener,
+                gauges=self._front,
                 recorder=self._recorder,
                 circuits=self._circuits,
                 targets=self._targets,
-                log=self._writing.book(self._recorder.flush),
+                log=self._writing.book(self._flush),
             )
             self.app = self._control_plane()
             opened.pop_all()
@@ -140,7 +164,7 @@ class Gateway:
 
     def renew_files(self) -> None:
         """Reads the files of certificates and keys anew, for connections to come, and opens the access log's anew."""
-        self._listener.renew_files()
+        self._front.renew_files()
         self._writing.reopen()
 
     @property
@@ -150,8 +174,8 @@ class Gateway:
 
     async def drain(self) -> None:
         """Lets requests in flight finish; from now on the gateway is not ready."""
-        if not self._listener.is_draining:
-            await self._listener.drain(self.settings.drain_timeout)
+        if not self._front.is_draining:
+            await self._front.drain(self.settings.drain_timeout)
         self.end_streams()
 
     def end_streams(self) -> None:
@@ -170,9 +194,9 @@ class Gateway:
 
     def why_not_ready(self) -> str | None:
         """The reason why traffic should go elsewhere, None when it need not."""
-        if self._listener.is_draining:
+        if self._front.is_draining:
             return "The gateway is draining."
-        return None if self._listener.is_listening else "The proxy port is not open."
+        return None if self._front.is_listening else "The proxy port is not open."
 
     def _proxy_address(self) -> ProxyAddress:
         return ProxyAddress("https" if self.settings.tls_cert else "http", self.proxy_port)
@@ -190,8 +214,9 @@ class Gateway:
                 simulation=Simulation(self._running),
                 hub=self._observatory.hub,
                 sources=self._observatory.sources,
+                processes=self._processes,
             ),
-            log=self._writing.book(self._recorder.flush),
+            log=self._writing.book(self._flush),
             clock=self._clock,
             admin_token=self.admin_token.text,
             metrics_token=self.settings.metrics_token,
@@ -200,10 +225,46 @@ class Gateway:
             proxy=self._proxy_address,
         )
 
+    def _processes(self) -> Sequence[ProcessView]:
+        return self._front.processes if isinstance(self._front, Fleet) else ()
+
     async def _publish(self, snapshot: Snapshot) -> None:
         self._observatory.configuration_changes(self._listener.snapshot, snapshot)
         self._listener.apply(snapshot)
+        if isinstance(self._front, Fleet):
+            await self._front.publish(snapshot)
         self._checker.apply(snapshot.upstreams)
+
+    async def _flush(self) -> None:
+        """Has what has ended handed to the log."""
+        self._recorder.flush()
+        if isinstance(self._front, Fleet):
+            await self._front.flush()
+
+    def _fleet(self, ends: FleetEnds, secret: str) -> Fleet:
+        """The workers, whose counts and events are this process's to show."""
+        setup = WorkerSetup(self.settings, secret, writes_anything(self.settings))
+        fleet = Fleet(ends, setup=setup, count=self._count, hear=self._hear, checks=self._checks)
+        self._writing.count_elsewhere(lambda: fleet.log)
+        return fleet
+
+    def _checks(self) -> Iterator[Checked]:
+        """What is known of every target, in the order in which it was found out: a new worker is told that."""
+        for upstream in self._listener.snapshot.upstreams.values():
+            for name, member in self._targets.of(upstream).members.items():
+                for result in member.checks:
+                    yield upstream.id, name, result, self._clock.now()
+
+    def _count(self, report: Report) -> None:
+        add_counts(self._observatory.metrics.counting, report.counts)
+        add_usage(self._recorder.usage, report.usage)
+
+    def _hear(self, event: Event) -> None:
+        if event.kind == "circuit" and isinstance(self._circuits, SharedCircuits):
+            self._circuits.hear(event)
+        else:
+            for listener in self.event_listeners:
+                listener(event)
 
 
 def _spare_the_collector() -> None:

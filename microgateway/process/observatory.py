@@ -18,9 +18,10 @@ from microgateway.observability.prometheus import Circuits, Configured, LogRows,
 from microgateway.observability.recorder import Recorder, Sink
 from microgateway.persistence.database import Database
 from microgateway.persistence.metric_history import MetricHistory
+from microgateway.process.fleet import Fleet
 from microgateway.settings import Settings
 from microgateway.snapshot import Snapshot, Upstream
-from microgateway.state.memory import MemoryCircuits
+from microgateway.state.interfaces import Circuits as CircuitRooms
 from microgateway.state.targets import MemoryTargets
 
 
@@ -55,18 +56,19 @@ class Observatory:
         self,
         *,
         listener: Listener,
+        gauges: Listener | Fleet,
         recorder: Recorder,
-        circuits: MemoryCircuits,
+        circuits: CircuitRooms,
         targets: MemoryTargets,
         log: LogBook,
     ) -> None:
-        """Begins to look."""
-        gauges = Gauges(
-            in_flight=lambda: listener.in_flight,
-            connections=lambda: listener.connections,
-            upstream_connections=lambda: listener.upstream_connections,
+        """Begins to look. `gauges` knows what is there now."""
+        present = Gauges(
+            in_flight=lambda: gauges.in_flight,
+            connections=lambda: gauges.connections,
+            upstream_connections=lambda: gauges.upstream_connections,
         )
-        monitoring = Monitoring(metrics=self.metrics, gauges=gauges, flush=recorder.flush, wall=self._clock.wall)
+        monitoring = Monitoring(metrics=self.metrics, gauges=present, flush=recorder.flush, wall=self._clock.wall)
 
         def upstreams() -> Collection[Upstream]:
             return listener.snapshot.upstreams.values()

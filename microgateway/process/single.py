@@ -14,13 +14,12 @@ import uvicorn
 import uvloop
 
 from microgateway.demo import DemoUpstreams, banner, start_demo_upstreams
-from microgateway.errors import StartupError
 from microgateway.process.application import announce, dashboard_url, proxy_url
 from microgateway.process.demonstration import prepare
+from microgateway.process.fleet import FleetEnds
 from microgateway.process.gateway import Gateway
+from microgateway.process.listening import listen_control
 from microgateway.settings import Settings
-
-BACKLOG = 128
 
 
 class _ControlServer(uvicorn.Server):
@@ -29,16 +28,19 @@ class _ControlServer(uvicorn.Server):
     A second signal ends at once.
     """
 
-    def __init__(self, config: uvicorn.Config, gateway: Gateway) -> None:
+    def __init__(self, config: uvicorn.Config, gateway: Gateway, *, alone: bool) -> None:
         super().__init__(config)
         self._gateway = gateway
+        self._alone = alone
         self._loop = asyncio.get_running_loop()
         self._ending: asyncio.Task[None] | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._loop.call_soon_threadsafe(self._begin_to_end)
+        if sig == signal.SIGINT and not self._alone:
+            return  # a terminal's, which the supervisor has got too
+        self._loop.call_soon_threadsafe(self.begin_to_end)
 
-    def _begin_to_end(self) -> None:
+    def begin_to_end(self) -> None:
         if self._ending is None:
             self._ending = self._loop.create_task(self._end())
         else:
@@ -51,20 +53,25 @@ class _ControlServer(uvicorn.Server):
 
 def run_single(settings: Settings, *, demo: bool) -> int:
     """Runs until a signal comes; the exit code. Raises `StartupError`."""
-    control = _listen(settings.host, settings.port)
-    return uvloop.run(_serve(settings, control, demo=demo))
+    control = listen_control(settings.host, settings.port)
+    return uvloop.run(serve_control(settings, control, demo=demo))
 
 
-async def _serve(settings: Settings, control: socket.socket, *, demo: bool) -> int:
+async def serve_control(
+    settings: Settings, control: socket.socket, *, demo: bool, ends: FleetEnds | None = None
+) -> int:
+    """The control port, and, unless there are workers for it, the proxy port. `ends` are what those are reached by."""
     async with AsyncExitStack() as running:
         upstreams = None
         if demo:
             upstreams = await start_demo_upstreams()
             running.push_async_callback(upstreams.close)
-        gateway = Gateway(settings)
+        gateway = Gateway(settings, ends)
         await gateway.open()
         running.push_async_callback(gateway.close)
-        if gateway.has_files:  # without any a closed terminal ends the gateway, as it ends any other command
+        if (
+            gateway.has_files and ends is None
+        ):  # without any a closed terminal ends the gateway, as it ends any other command
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, gateway.renew_files)
         if upstreams is None:
             announce(gateway, _port_of(control))
@@ -74,7 +81,11 @@ async def _serve(settings: Settings, control: socket.socket, *, demo: bool) -> i
         config = uvicorn.Config(
             gateway.app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=5
         )
-        await _ControlServer(config, gateway).serve(sockets=[control])
+        server = _ControlServer(config, gateway, alone=ends is None)
+        if ends is not None:
+            ends.on_lost(server.begin_to_end)
+            ends.leash.send({"ready": True})
+        await server.serve(sockets=[control])
     return 0
 
 
@@ -89,22 +100,3 @@ def _demo_banner(gateway: Gateway, control_port: int, key: str, upstreams: DemoU
         api_key=key,
         base_urls=upstreams.base_urls,
     )
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """The control port's socket. Opened before anything else, so that a taken port is told before anything is done.
-
-    It listens at once: until then another socket, such as the proxy port's, could still be bound to the same port. Who
-    connects before the gateway is up waits for an answer.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((host, port))
-        listening.listen(BACKLOG)
-    except OSError as error:
-        listening.close()
-        raise StartupError(f"MICROGATEWAY_PORT: can't listen on {host}:{port}: {error.strerror or error}") from None
-    listening.set_inheritable(True)
-    return listening

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -24,9 +24,12 @@ OFF = "off"
 
 
 class Writing:
-    """The log's database, for reading, and the writer with its feed, where there is anything to write."""
+    """The log's database, for reading, and the writer with its feed, where there is anything to write.
 
-    def __init__(self, settings: Settings, database: URL) -> None:
+    `ears` are the descriptors of the sockets by which other processes send to the writer.
+    """
+
+    def __init__(self, settings: Settings, database: URL, *, ears: Sequence[int] = ()) -> None:
         where = locate_log(database, settings.data_dir)
         self._database = Database(where, REQUEST_LOG)
         self._feed: LogFeed | None = None
@@ -34,18 +37,23 @@ class Writing:
         self._access_log = None if settings.access_log == OFF else settings.access_log
         if settings.otel_endpoint is not None:
             _require_extra()
-        if settings.request_log or self._access_log is not None or settings.otel_endpoint is not None:
+        if writes_anything(settings):
             self._feed = LogFeed()
-            self._writer = WriterProcess(self._feed, writer_options(settings, where))
+            self._writer = WriterProcess(self._feed, writer_options(settings, where), ears)
 
     @property
     def sinks(self) -> Sequence[Sink]:
         """For the recorder."""
         return () if self._feed is None else (self._feed,)
 
-    def book(self, flush: Callable[[], None]) -> LogBook:
+    def book(self, flush: Callable[[], Awaitable[None]]) -> LogBook:
         """For the control plane. `flush` has the recorder send what it has."""
         return LogBook(reader=RequestLog(self._database), feed=self._feed, flush=flush)
+
+    def count_elsewhere(self, rows: Callable[[], tuple[int, int]]) -> None:
+        """`rows` says how many other processes have dropped, and how many wait there."""
+        if self._feed is not None:
+            self._feed.elsewhere = rows
 
     @property
     def has_file(self) -> bool:
@@ -74,6 +82,11 @@ class Writing:
         if self._writer is not None:
             await self._writer.stop()
         await self._database.close()
+
+
+def writes_anything(settings: Settings) -> bool:
+    """Whether there is a writer at all, and exchanges have to be sent to it."""
+    return settings.request_log or settings.access_log != OFF or settings.otel_endpoint is not None
 
 
 def writer_options(settings: Settings, log: URL) -> dict[str, Any]:

@@ -5,7 +5,7 @@ does not compile 10 000 routes again. A request holds the snapshot that it began
 """
 
 from microgateway.snapshot.destinations import Destination, Rules
-from microgateway.snapshot.key_ring import KeyRing
+from microgateway.snapshot.key_ring import KeyChange, KeyRing
 from microgateway.snapshot.principals import Issuer, Principal
 from microgateway.snapshot.snapshot import Snapshot
 from microgateway.snapshot.upstreams import Address, Endpoint, Target, Upstream, UpstreamTls
@@ -15,6 +15,7 @@ __all__ = [
     "Destination",
     "Endpoint",
     "Issuer",
+    "KeyChange",
     "KeyRing",
     "Principal",
     "Rules",

@@ -158,7 +158,7 @@ async def running_control(folder: Path) -> AsyncIterator[Control]:
     control.app = create_app(
         configuration=configuration,
         live=live,
-        log=LogBook(reader=RequestLog(control.log_database), feed=None, flush=lambda: None),
+        log=LogBook(reader=RequestLog(control.log_database), feed=None, flush=_nothing),
         clock=clock,
         admin_token=TOKEN,
         verifier=verifier,
@@ -190,3 +190,6 @@ def client_for(app: FastAPI, token: str | None) -> httpx2.AsyncClient:
     headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
     transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
     return httpx2.AsyncClient(transport=transport, base_url="http://control.test", headers=headers)
+
+
+async def _nothing() -> None: ...

@@ -16,6 +16,7 @@ class TestHealth:
             "version": __version__,
             "uptime_seconds": 12.5,
             "checks": {"database": {"status": "ok", "detail": None}, "proxy": {"status": "ok", "detail": None}},
+            "processes": [],
         }
 
     async def test_without_a_database_traffic_still_flows(self, control: Control, folder: Path) -> None:

@@ -17,6 +17,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 OURS = re.compile(r"MICROGATEWAY_|DATABASE_URL|REDIS_URL|JWT_|DEFAULT_|CIRCUIT_|(?i:.*_proxy)")
 
 RUN = ("-m", "microgateway", "run")
+WORKERS = (*RUN, "--workers", "2")
 UVICORN = ("-m", "uvicorn", "app:app", "--port", "0")
 
 

@@ -10,11 +10,12 @@ import httpx2
 
 from tests.kit.client import Answer, Client
 from tests.kit.messages import lines
-from tests.process.command import RUN, UVICORN, Command, environment, running_command
+from tests.process.command import RUN, UVICORN, WORKERS, Command, environment, running_command
 
-ENTRIES = {"run": RUN, "uvicorn": UVICORN}
+ENTRIES = {"run": RUN, "uvicorn": UVICORN, "workers": WORKERS}
 _CONTROL_PORT = {
     "run": r"Control port: http://127\.0\.0\.1:(\d+)",
+    "workers": r"Control port: http://127\.0\.0\.1:(\d+)",
     "uvicorn": r"INFO: +Uvicorn running on http://127\.0\.0\.1:(\d+) .*",
 }
 _PROXY_PORT = r"Proxy port: +http://127\.0\.0\.1:(\d+)"

@@ -1,0 +1,302 @@
+"""A worker: the data plane in a process of its own, `python -m microgateway.process.worker`.
+
+It has neither database nor control port. What it needs to know comes over the link from the control process, and what
+it has counted goes back; rows of the log go to the log's writer directly. Without the control process it serves on with
+what it knows, keeps what it has to tell up to a bound, and attaches again when there is a new one.
+
+It ends when it is told to (SIGTERM), after a drain; when it loses its supervisor, the same way.
+"""
+
+import asyncio
+import gc
+import json
+import os
+import signal
+import socket
+import sys
+from collections import deque
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import uvloop
+
+from microgateway.clock import SystemClock
+from microgateway.core.health import CheckResult
+from microgateway.data_plane.listener import Listener
+from microgateway.data_plane.pipeline import State
+from microgateway.exchange import Event
+from microgateway.observability.counting import Counting
+from microgateway.observability.log_feed import LogFeed
+from microgateway.observability.recorder import Recorder, Sink
+from microgateway.observability.transfer import take_counts, take_usage
+from microgateway.observability.usage import Usage
+from microgateway.process.composition import authentication, proxy_options, verifier
+from microgateway.process.leash import Leash
+from microgateway.process.link import Kind, Link
+from microgateway.process.shared_state import SharedState
+from microgateway.process.worker_messages import Report, WorkerSetup
+from microgateway.snapshot import KeyChange, KeyRing, Snapshot
+from microgateway.state.targets import MemoryTargets
+
+REPORT_INTERVAL = 0.25  # seconds
+MOST_EVENTS = 1_000  # that wait for the control process
+LAST_REPORT = 1.0  # seconds that an end waits for the control process to take what is left
+MOST_CELLS = 10_000  # kinds of exchanges
+COLLECT_AFTER = (50_000, 20, 20)  # see `gateway.py`
+
+
+class Reports:
+    """Takes what has been counted to the control process: one report at a time, and none twice.
+
+    A report that was sent is kept until it is taken, and sent again to the next control process otherwise. What is
+    counted meanwhile is in the next one, which is larger only by what is new in kind.
+    """
+
+    def __init__(self, counting: Counting, usage: Usage) -> None:
+        self._counting = counting
+        self._usage = usage
+        self._number = 0
+        self._under_way: Report | None = None
+        self.link: Link | None = None
+        self.taken = asyncio.Event()
+        self.taken.set()
+
+    def attach(self, link: Link) -> None:
+        self.link = link
+        if self._under_way is not None:
+            link.send(Kind.REPORT, self._number, self._under_way)
+
+    def send(self, listener: Listener, feed: LogFeed | None) -> bool:
+        """Whether it was sent: not while the last one is not taken, nor while there is nobody to take it."""
+        if self.link is None or self._under_way is not None:
+            return False
+        self._number += 1
+        self._under_way = Report(
+            counts=take_counts(self._counting),
+            usage=take_usage(self._usage),
+            connections=listener.connections,
+            in_flight=listener.in_flight,
+            upstream_connections=listener.upstream_connections,
+            log=(0, 0) if feed is None else feed.here,
+        )
+        self.taken.clear()
+        self.link.send(Kind.REPORT, self._number, self._under_way)
+        return True
+
+    def was_taken(self, number: int) -> None:
+        if number == self._number:
+            self._under_way = None
+            self.taken.set()
+
+
+class Worker:
+    """`number` is the worker's among all processes that share the memory; it is nobody else's while it lives."""
+
+    _serving: tuple[Listener, Recorder, Reports] | None = None
+
+    def __init__(self, *, number: int, leash: Leash, listening: list[socket.socket], state: SharedState) -> None:
+        self._number = number
+        self._leash = leash
+        self._listening = listening
+        self._state = state
+        self._link: Link | None = None
+        self._events: deque[Event] = deque(maxlen=MOST_EVENTS)
+        self._parts: list[KeyChange] = []
+        self._set_up = asyncio.Event()
+        self._ending = asyncio.Event()
+        self._feed: LogFeed | None = None
+        self._setup: WorkerSetup | None = None
+        self._is_told = False
+        self._version = 0  # of the present control process
+        self._snapshot = Snapshot()
+        self._targets = MemoryTargets(listeners=[self._tell])
+
+    async def run(self, log: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._ending.set)
+        for number in (signal.SIGINT, signal.SIGHUP):  # those of a terminal: the supervisor decides what they mean
+            signal.signal(number, signal.SIG_IGN)
+        loop.add_reader(self._leash.socket.fileno(), self._pulled)
+        await _first_of(self._set_up, self._ending)
+        if self._setup is not None:
+            await self._serve(self._setup, log)
+        if self._link is not None:
+            self._link.close()
+
+    async def _serve(self, setup: WorkerSetup, log: socket.socket) -> None:
+        settings = setup.settings
+        counting = Counting(
+            most_routes=settings.metrics_series, most_keys=settings.metrics_series, most_cells=MOST_CELLS
+        )
+        sinks: list[Sink] = [counting.count]
+        if setup.writes:
+            self._feed = LogFeed()
+            self._feed.start_on(log)
+            sinks.append(self._feed)
+        recorder = Recorder(Usage(), sinks)
+        circuits = self._state.circuits(self._number, [self._tell])
+        listener = Listener(
+            options=proxy_options(settings),
+            snapshot=Snapshot(),
+            state=State(
+                self._state.limiter(self._number),
+                circuits,
+                authentication(settings, verifier(settings, setup.secret, SystemClock())),
+                self._targets,
+            ),
+            recorder=recorder,
+        )
+        reports = Reports(counting, recorder.usage)
+        listener.apply(self._snapshot)
+        await listener.start_on(self._listening)
+        recorder.start()
+        _spare_the_collector()
+        self._serving = (listener, recorder, reports)
+        self._leash.send({"serving": True})
+        self._greet()
+        reporting = asyncio.create_task(self._report(*self._serving))
+        await self._ending.wait()
+        await listener.drain(settings.drain_timeout)
+        reporting.cancel()
+        await self._settle(*self._serving)
+
+    # -- what comes ----------------------------------------------------------------------------------------------------
+
+    def _pulled(self) -> None:
+        """The supervisor hands a link over, or is gone."""
+        if not self._leash.receive(self._handed):
+            asyncio.get_running_loop().remove_reader(self._leash.socket.fileno())
+            self._ending.set()
+
+    def _handed(self, message: dict[str, Any], sockets: list[socket.socket]) -> None:
+        task = asyncio.create_task(self._attach(sockets[0]))
+        self._attaching = task
+
+    async def _attach(self, end: socket.socket) -> None:
+        if self._link is not None:
+            self._link.abort()
+        link = Link(self._receive, lambda: self._lost(link))
+        await link.open(end)
+        self._link, self._version = link, 0
+        link.send(Kind.HELLO, os.getpid())
+        self._greet()
+
+    def _greet(self) -> None:
+        """Now that there is both a link and something to tell."""
+        if self._link is None or self._serving is None:
+            return
+        if self._version:
+            self._link.send(Kind.APPLIED, self._version)
+        self._serving[2].attach(self._link)
+        while self._events:
+            self._link.send(Kind.EVENT, self._events.popleft())
+
+    def _lost(self, link: Link) -> None:
+        if self._link is link:
+            self._link = None
+            if self._serving is not None:
+                self._serving[2].link = None
+
+    def _receive(self, message: Any) -> None:
+        kind, *content = message
+        if kind == Kind.KEYS:
+            self._parts.append(content[0])
+        elif kind == Kind.SNAPSHOT:
+            self._apply(*content)
+        elif kind == Kind.TAKEN and self._serving is not None:
+            self._serving[2].was_taken(content[0])
+        elif kind == Kind.SETUP:
+            self._setup = self._setup or content[0]
+        elif kind == Kind.FLUSH:
+            self._flush()
+        elif kind == Kind.RENEW and self._serving is not None:
+            self._serving[0].renew_files()
+        elif kind == Kind.CHECKED:
+            self._checked(*content)
+
+    def _apply(self, version: int, parts: dict[str, Any], change: KeyChange | None) -> None:
+        """Puts these parts in force. Keys were sent before, as a whole, or are changed now, or are the same."""
+        if self._parts:
+            parts["keys"], self._parts = KeyRing.of_parts(self._parts), []
+        elif change is not None:
+            parts["keys"] = self._snapshot.keys.with_change(change)
+        self._snapshot = replace(self._snapshot, **parts)
+        self._version = version
+        self._set_up.set()
+        if self._serving is not None:
+            self._serving[0].apply(self._snapshot)
+            if self._link is not None:
+                self._link.send(Kind.APPLIED, version)
+
+    def _checked(self, service_id: str, target: str, result: CheckResult, now: float) -> None:
+        """The control process asked a target how it is. It has told of what came of that, so nothing is told here."""
+        upstream = self._snapshot.upstreams.get(service_id)
+        member = None if upstream is None else self._targets.of(upstream).members.get(target)
+        if member is not None:
+            self._is_told = True
+            member.checked(result, now)
+            self._is_told = False
+
+    # -- what goes -----------------------------------------------------------------------------------------------------
+
+    def _tell(self, event: Event) -> None:
+        if self._is_told:
+            return
+        if self._link is None:
+            self._events.append(event)
+        else:
+            self._link.send(Kind.EVENT, event)
+
+    def _flush(self) -> None:
+        if self._serving is not None:
+            listener, recorder, reports = self._serving
+            recorder.flush()
+            reports.send(listener, self._feed)
+        if self._link is not None:
+            self._link.send(Kind.FLUSHED)
+
+    async def _report(self, listener: Listener, recorder: Recorder, reports: Reports) -> None:
+        while True:
+            await asyncio.sleep(REPORT_INTERVAL)
+            recorder.flush()
+            reports.send(listener, self._feed)
+
+    async def _settle(self, listener: Listener, recorder: Recorder, reports: Reports) -> None:
+        """The last of what is to be told, as far as somebody takes it in time."""
+        recorder.stop()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_REPORT):
+                if reports.link is not None:
+                    await reports.taken.wait()
+                if reports.send(listener, self._feed):
+                    await reports.taken.wait()
+        if self._feed is not None:
+            await self._feed.empty(LAST_REPORT)
+
+
+async def _first_of(*events: asyncio.Event) -> None:
+    waiting = [asyncio.create_task(event.wait()) for event in events]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
+
+
+def _spare_the_collector() -> None:
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
+
+
+async def _main(given: dict[str, Any]) -> None:
+    worker = Worker(
+        number=given["number"],
+        leash=Leash.inherited(given["leash"]),
+        listening=[socket.socket(fileno=descriptor) for descriptor in given["listening"]],
+        state=SharedState.attached(given["memory"]),
+    )
+    await worker.run(socket.socket(fileno=given["log"]))
+
+
+if __name__ == "__main__":
+    uvloop.run(_main(json.loads(sys.argv[1])))

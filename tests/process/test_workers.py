@@ -1,0 +1,253 @@
+"""A gateway of several processes, seen from outside: one gateway, whatever happens to any of them."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.kit.upstream import Upstream, running_upstream
+from tests.process.command import REPOSITORY, environment
+from tests.process.gateway import Gateway, request, running_gateway
+from tests.process.stoppable import stoppable_upstream
+from tests.process.traffic import traffic
+from tests.process.waiting import until
+
+CONNECTIONS = 16
+SOON = 10.0  # seconds; other tests use this machine too
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("workers") / "data"
+
+
+@pytest.fixture(scope="module")
+def gateway(folder: Path) -> Iterator[Gateway]:
+    """One for the module: whatever a test does to it, it has got over when the next one comes."""
+    settings = folder.parent / "settings.env"
+    settings.write_text("DEFAULT_BURST_SIZE=5\n")
+    with running_gateway(folder, entry="workers", MICROGATEWAY_ENV_FILE=str(settings)) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    with running_upstream() as upstream:
+        yield upstream
+
+
+def processes(gateway: Gateway, kind: str) -> list[int]:
+    """The gateway's own processes of this kind, by their ids."""
+    pid = gateway.command.pid
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    found = []
+    for child in map(int, children):
+        command = _command(child)
+        if f"microgateway.process.{kind}" in command:
+            found.append(child)
+    return found
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+def create_key(gateway: Gateway, **fields: Any) -> dict[str, Any]:
+    return gateway.operator.create("keys", **{"name": "key", **fields})
+
+
+def health(gateway: Gateway) -> dict[str, Any]:
+    answer: dict[str, Any] = gateway.operator.http.get("/health").json()
+    return answer
+
+
+def spread(gateway: Gateway, asked: bytes, count: int = CONNECTIONS) -> Counter[int]:
+    """The statuses of one request on each of so many connections at once: some reach one worker, some the other."""
+    with ThreadPoolExecutor(count) as pool:
+        return Counter(answer.status for answer in pool.map(gateway.ask, [asked] * count))
+
+
+def test_a_key_s_limit_is_one_limit_and_everything_is_counted_once(gateway: Gateway, upstream: Upstream) -> None:
+    service = gateway.operator.create("services", name="s", base_url=upstream.url)
+    gateway.operator.create("routes", path="/limited", service_id=service["id"])
+    key = create_key(gateway, requests_per_minute=1)
+    assert spread(gateway, request("/limited", key["key"])) == {200: 5, 429: CONNECTIONS - 5}
+
+    def told() -> tuple[int, int, int, int]:
+        http = gateway.operator.http
+        of_key = http.get(f"/api/keys/{key['id']}").json()
+        of_service = http.get(f"/api/services/{service['id']}").json()
+        metrics = http.get("/api/metrics/dashboard").json()
+        totals = (of_key["total_requests"], of_key["rejected_requests"], of_service["total_requests"])
+        return *totals, metrics["requests"]["value"]
+
+    until(lambda: told() == (CONNECTIONS, CONNECTIONS - 5, 5, CONNECTIONS), "everything is counted")
+    rows = gateway.operator.http.get("/api/logs", params={"page_size": 100}).json()
+    assert rows["total"] == CONNECTIONS
+    assert Counter(row["status"] for row in rows["items"]) == {200: 5, 429: CONNECTIONS - 5}
+
+
+def test_a_change_is_in_force_everywhere_when_the_call_returns(gateway: Gateway, upstream: Upstream) -> None:
+    service = gateway.operator.create_public_route("/changes", upstream.url)
+    for number in range(5):
+        key = create_key(gateway, name=f"k{number}", requests_per_minute=10_000, burst_size=1_000)
+        route = gateway.operator.create("routes", path=f"/b{number}", service_id=service["id"])
+        asked = request(f"/b{number}", key["key"])
+        assert spread(gateway, asked) == {200: CONNECTIONS}
+        gateway.operator.delete("keys", key["id"])
+        assert spread(gateway, asked) == {401: CONNECTIONS}
+        gateway.operator.delete("routes", route["id"])
+    assert spread(gateway, request("/changes")) == {200: CONNECTIONS}
+
+
+def test_a_circuit_is_one_circuit(gateway: Gateway) -> None:
+    service = gateway.operator.create(
+        "services",
+        name="down",
+        base_url="http://127.0.0.1:1",
+        circuit_breaker={"failure_threshold": 3, "recovery_timeout": 600},
+    )
+    gateway.operator.create("routes", path="/down", service_id=service["id"], auth="none")
+    statuses = [gateway.ask(request("/down")).status for _ in range(12)]
+    assert Counter(statuses) == {502: 3, 503: 9}
+    breaker = f"/api/circuit-breakers/{service['id']}"
+    until(lambda: len(gateway.operator.http.get(breaker).json()["history"]) == 1, "the worker has told of it")
+    shown = gateway.operator.http.get(breaker).json()
+    assert (shown["state"], shown["trips"], shown["history"][0]["after"]) == ("open", 1, "open")
+    assert gateway.operator.http.post(f"{breaker}/reset").json()["state"] == "closed"
+    assert [gateway.ask(request("/down")).status for _ in range(4)] == [502, 502, 502, 503]
+
+
+def test_health_is_asked_once_and_known_everywhere(gateway: Gateway, upstream: Upstream) -> None:
+    with stoppable_upstream() as sick:
+        sick.stop()
+        service = gateway.operator.create(
+            "services",
+            name="checked",
+            base_url=upstream.url,
+            targets=[{"url": upstream.url}, {"url": sick.url}],
+            health_check={"enabled": True, "unhealthy_threshold": 1, "healthy_threshold": 1, "interval_seconds": 3_600},
+        )
+        gateway.operator.create("routes", path="/checked", service_id=service["id"], auth="none")
+        gateway.operator.http.post(f"/api/services/{service['id']}/health-check")
+        until(lambda: spread(gateway, request("/checked"), 40) == {200: 40}, "both workers leave the sick one alone")
+    assert sick.asked == 0
+
+
+def test_a_worker_that_is_killed_costs_what_was_in_flight_on_it(gateway: Gateway, upstream: Upstream) -> None:
+    gateway.operator.create_public_route("/killed", upstream.url)
+    with traffic(gateway, "/killed", clients=4) as seen:
+        for _ in range(3):
+            before, victim = seen.answers, processes(gateway, "worker")[0]
+            until(lambda before=before: seen.answers > before + 50, "there is traffic")  # type: ignore[misc]
+            os.kill(victim, signal.SIGKILL)
+            until(
+                lambda victim=victim: (
+                    len(processes(gateway, "worker")) == 2  # type: ignore[misc]
+                    and victim not in processes(gateway, "worker")
+                ),
+                "it is back",
+                SOON,
+            )
+    assert seen.statuses.keys() == {200}
+    assert len(seen.failures) <= 3 * 4
+    until(lambda: sum(one["restarts"] for one in health(gateway)["processes"]) >= 3, "restarts are told")
+
+
+def test_traffic_goes_on_without_the_control_process_which_comes_back(gateway: Gateway, upstream: Upstream) -> None:
+    gateway.operator.create_public_route("/orphaned", upstream.url)
+    with traffic(gateway, "/orphaned", clients=2) as seen:
+        until(lambda: seen.answers > 100, "there is traffic")
+        (control,) = processes(gateway, "control")
+        os.kill(control, signal.SIGKILL)
+        until(lambda: processes(gateway, "control") not in ([], [control]), "another is started")
+        before = seen.answers
+        until(lambda: seen.answers > before + 100, "traffic goes on")
+        until(lambda: gateway.operator.readiness() == 200, "it is ready")
+    assert not seen.failures
+    assert seen.statuses.keys() == {200}
+    gateway.operator.create_public_route("/b", upstream.url)
+    assert spread(gateway, request("/b")) == {200: CONNECTIONS}
+    rows = gateway.operator.http.get("/api/logs", params={"path": "/orphaned"}).json()["total"]
+    assert rows == seen.answers
+
+
+@pytest.mark.parametrize("how", ["signal", "command"])
+def test_a_reload_fails_no_request(gateway: Gateway, upstream: Upstream, folder: Path, how: str) -> None:
+    gateway.operator.create_public_route(f"/by-{how}", upstream.url)
+    with traffic(gateway, f"/by-{how}", clients=4) as seen:
+        until(lambda: seen.answers > 50, "there is traffic")
+        before, done = {kind: processes(gateway, kind) for kind in ("worker", "control")}, reloads(gateway)
+        burst = 6 if how == "signal" else 7
+        (folder.parent / "settings.env").write_text(f"DEFAULT_BURST_SIZE={burst}\n")
+        _reload(gateway, folder, how)
+        until(lambda: reloads(gateway) > done, "it says that it has reloaded")
+        until(lambda: len(processes(gateway, "worker")) == 2, "the old ones have ended")
+        asked = seen.answers
+        until(lambda: seen.answers > asked + 50, "the new ones serve")
+    assert not seen.failures
+    assert seen.statuses.keys() == {200}
+    assert create_key(gateway, name=how)["burst_size"] == burst, "the settings are those of now"
+    for kind, pids in before.items():
+        assert not set(pids) & set(processes(gateway, kind)), kind
+
+
+def reloads(gateway: Gateway) -> int:
+    return gateway.command.stderr.lines.count("microgateway: reloaded")
+
+
+def _reload(gateway: Gateway, folder: Path, how: str) -> None:
+    if how == "signal":
+        os.kill(gateway.command.pid, signal.SIGHUP)
+        return
+    command = [sys.executable, "-m", "microgateway", "reload"]
+    subprocess.run(command, cwd=REPOSITORY, env=environment(folder), check=True, timeout=SOON * 3)
+
+
+def test_no_gateway_is_reloaded_where_none_runs(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "microgateway", "reload"]
+    done = subprocess.run(
+        command,
+        check=False,
+        cwd=REPOSITORY,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=SOON * 3,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("microgateway: no gateway with workers runs on the data folder")
+
+
+def test_a_supervisor_that_is_killed_takes_the_others_with_it(tmp_path: Path) -> None:
+    with running_gateway(tmp_path, entry="workers") as gateway:
+        every = processes(gateway, "")
+        os.kill(gateway.command.pid, signal.SIGKILL)
+        until(lambda: not [pid for pid in every if "microgateway" in _command(pid)], "they have ended")
+
+
+def test_a_worker_is_small(gateway: Gateway) -> None:
+    for worker in processes(gateway, "worker"):
+        status = Path(f"/proc/{worker}/status").read_text()
+        resident = int(status.split("VmRSS:")[1].split()[0]) // 1024
+        assert resident < 60, f"{resident} MB"
+
+
+def test_it_ends_in_order_and_leaves_nobody_behind(gateway: Gateway, upstream: Upstream) -> None:
+    gateway.operator.create_public_route("/end", upstream.url)
+    assert spread(gateway, request("/end")) == {200: CONNECTIONS}
+    every = processes(gateway, "")
+    assert len(every) == 3
+    gateway.command.terminate()
+    assert gateway.command.wait() == 0
+    assert not [pid for pid in every if "microgateway" in _command(pid)]
