@@ -15,6 +15,17 @@ AXE = Path(__file__).resolve().parents[2] / ".axe" / "node_modules" / "axe-core"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 VIEWS = ["overview", "services", "routes", "keys", "logs", "explain?path=/gone"]
 SOMETHING = "main .row-open, main .walk a"
+DIALOGS = [
+    ("services", "New service"),
+    ("services", "behind /gone"),
+    ("routes", "New route"),
+    ("keys", "New key"),
+    ("keys", "Rotate mobile"),
+    ("keys", "Make a token from mobile"),
+    ("keys", "Revoke mobile"),
+    ("logs", "/gone"),
+    ("logs", "Shortcuts"),
+]
 NARROW = {"width": 320, "height": 640}
 
 
@@ -51,12 +62,13 @@ def furnished(gateway: Gateway, upstream: StoppableUpstream) -> Gateway:
     return gateway
 
 
-@pytest.mark.parametrize("view", VIEWS)
-async def test_no_view_has_a_barrier(browser: Browser, furnished: Gateway, axe: str, view: str) -> None:
+async def test_no_view_has_a_barrier(browser: Browser, furnished: Gateway, axe: str) -> None:
     async with open_tab(browser, furnished, reduced_motion="reduce") as dashboard:
-        await dashboard.sign_in(view)
-        await expect(dashboard.page.locator(SOMETHING).first).to_be_visible()
-        assert await barriers(dashboard.page, axe) == []
+        await dashboard.sign_in()
+        for view in VIEWS:
+            await dashboard.go(view)
+            await expect(dashboard.page.locator(SOMETHING).first).to_be_visible()
+            assert await barriers(dashboard.page, axe) == [], view
 
 
 async def test_neither_has_the_sign_in_page(dashboard: Dashboard, axe: str) -> None:
@@ -72,28 +84,18 @@ async def test_neither_has_an_empty_view(dashboard: Dashboard, axe: str) -> None
     assert await barriers(dashboard.page, axe) == []
 
 
-@pytest.mark.parametrize(
-    ("view", "name"),
-    [
-        ("services", "New service"),
-        ("routes", "New route"),
-        ("keys", "New key"),
-        ("services", "behind /gone"),
-        ("logs", "/gone"),
-        ("keys", "Rotate mobile"),
-        ("keys", "Make a token from mobile"),
-        ("keys", "Revoke mobile"),
-        ("logs", "Shortcuts"),
-    ],
-)
-async def test_neither_has_a_dialog(browser: Browser, furnished: Gateway, axe: str, view: str, name: str) -> None:
+async def test_neither_has_a_dialog(browser: Browser, furnished: Gateway, axe: str) -> None:
     async with open_tab(browser, furnished, reduced_motion="reduce") as dashboard:
-        await dashboard.sign_in(view)
-        await dashboard.button(name).first.click()
-        await expect(dashboard.dialog().first).to_be_visible()
-        for group in await dashboard.dialog().locator("summary").all():
-            await group.click()
-        assert await barriers(dashboard.page, axe) == []
+        await dashboard.sign_in()
+        for view, name in DIALOGS:
+            await dashboard.go(view)
+            await dashboard.button(name).first.click()
+            await expect(dashboard.dialog().first).to_be_visible()
+            for group in await dashboard.dialog().locator("summary").all():
+                await group.click()
+            assert await barriers(dashboard.page, axe) == [], name
+            await dashboard.press("Escape")
+            await expect(dashboard.dialog()).to_have_count(0)
 
 
 async def test_neither_has_a_fault_at_a_field_nor_the_palette(browser: Browser, gateway: Gateway, axe: str) -> None:
@@ -109,17 +111,19 @@ async def test_neither_has_a_fault_at_a_field_nor_the_palette(browser: Browser, 
         assert await barriers(dashboard.page, axe) == []
 
 
-@pytest.mark.parametrize("view", VIEWS)
-async def test_nothing_runs_off_a_narrow_screen(browser: Browser, furnished: Gateway, view: str) -> None:
+async def test_nothing_runs_off_a_narrow_screen(browser: Browser, furnished: Gateway) -> None:
+    overflow = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
     async with open_tab(browser, furnished, viewport=NARROW) as dashboard:
-        await dashboard.sign_in(view)
-        await expect(dashboard.page.locator(SOMETHING).first).to_be_visible()
-        overflow = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
-        assert await dashboard.page.evaluate(overflow) <= 0
-        if view in ("services", "routes", "keys"):
-            await dashboard.button(f"New {view[:-1]}").click()
-            await expect(dashboard.dialog()).to_be_visible()
-            assert await dashboard.page.evaluate(overflow) <= 0
+        await dashboard.sign_in()
+        for view in VIEWS:
+            await dashboard.go(view)
+            await expect(dashboard.page.locator(SOMETHING).first).to_be_visible()
+            assert await dashboard.page.evaluate(overflow) <= 0, view
+            if view in ("services", "routes", "keys"):
+                await dashboard.button(f"New {view[:-1]}").click()
+                await expect(dashboard.dialog()).to_be_visible()
+                assert await dashboard.page.evaluate(overflow) <= 0, view
+                await dashboard.press("Escape")
 
 
 async def test_without_motion_nothing_moves(browser: Browser, furnished: Gateway) -> None:

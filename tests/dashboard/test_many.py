@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, expect
@@ -49,34 +48,33 @@ async def quickest(dashboard: Dashboard, selector: str, kind: str, *values: str)
     return float(min(times))
 
 
-@pytest.mark.parametrize(("view", "total", "first"), [("routes", "10,000 routes", "/r0"), ("keys", "5,000 keys", "k0")])
-async def test_a_long_list_stays_quick(
-    browser: Browser, crowded: Gateway, view: str, total: str, first: str, tmp_path: Path
-) -> None:
+async def test_long_lists_stay_quick(browser: Browser, crowded: Gateway) -> None:
     async with open_tab(browser, crowded) as dashboard:
         page = dashboard.page
-        await dashboard.sign_in(view)
-        await expect(page.locator("main .row-open").first).to_have_text(first)
-        await expect(page.get_by_text(total)).to_be_visible(timeout=30_000)
-        rows = page.locator("main tbody tr")
-        await expect(rows).to_have_count(50)
+        await dashboard.sign_in()
+        for view, total, first in (("routes", "10,000 routes", "/r0"), ("keys", "5,000 keys", "k0")):
+            await dashboard.go(view)
+            await expect(page.locator("main .row-open").first).to_have_text(first)
+            await expect(page.get_by_text(total)).to_be_visible(timeout=30_000)
+            rows = page.locator("main tbody tr")
+            await expect(rows).to_have_count(50)
 
-        assert await quickest(dashboard, "main [data-search]", "input", "77", "") < LONGEST
-        await page.locator("main [data-search]").fill(first[:-1] + "4999")
-        await expect(rows).to_have_count(1)
-        await page.locator("main [data-search]").fill("")
-        assert await quickest(dashboard, "main th button", "click") < LONGEST
-        assert await quickest(dashboard, "main .pager button:last-child", "click") < LONGEST
-        assert await quickest(dashboard, "main .bar select", "change", "o7", "") < LONGEST
-        await expect(page.get_by_role("navigation", name="Pages:")).to_be_visible()
+            assert await quickest(dashboard, "main [data-search]", "input", "77", "") < LONGEST
+            await page.locator("main [data-search]").fill(first[:-1] + "4999")
+            await expect(rows).to_have_count(1)
+            await page.locator("main [data-search]").fill("")
+            assert await quickest(dashboard, "main th button", "click") < LONGEST
+            assert await quickest(dashboard, "main .pager button:last-child", "click") < LONGEST
+            assert await quickest(dashboard, "main .bar select", "change", "o7", "") < LONGEST
+            await expect(page.get_by_role("navigation", name="Pages:")).to_be_visible()
 
 
-async def test_the_first_view_is_there_within_a_second(browser: Browser, crowded: Gateway) -> None:
+async def test_the_first_view_is_there_within_a_second(browser: Browser, gateway: Gateway) -> None:
     """From the first byte of the page, signing in with the token included, nothing in the browser's cache."""
     usable: list[float] = []
     for _ in range(TRIES):
-        async with open_tab(browser, crowded) as dashboard:
-            await dashboard.page.goto(f"{dashboard.url}#token={crowded.admin_token}")
+        async with open_tab(browser, gateway) as dashboard:
+            await dashboard.page.goto(f"{dashboard.url}#token={gateway.admin_token}")
             await dashboard.page.locator("main .tile").first.wait_for()
             usable.append(await dashboard.page.evaluate("performance.now()"))
     assert min(usable) < LONGEST_LOAD, usable
