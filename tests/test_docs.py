@@ -214,13 +214,12 @@ class TestChangelog:
 
 class TestHouse:
     def test_the_readme_shows_the_floors_that_the_linter_holds(self) -> None:
-        """The picture and the contract, name by name; what only the linter needs is left out of the picture."""
+        """The picture and the contract, name by name. `app` stands outside of the package."""
         contract = re.search(r"^layers = \[\n(.*?)^\]", read("pyproject.toml"), re.MULTILINE | re.DOTALL)
-        picture = re.search(r"^```\n(cli, app\n.*?)^```", read("README.md"), re.MULTILINE | re.DOTALL)
+        picture = re.search(r"^```\n(cli, app, .*?)^```", read("README.md"), re.MULTILINE | re.DOTALL)
         assert contract is not None
         assert picture is not None
-        unseen = {"__main__", "testing", "dashboard", "settings"}
-        held = [set(re.findall(r"\w+", line)) - unseen for line in contract[1].splitlines()]
+        held = [set(re.findall(r"\w+", line)) - {"__main__"} for line in contract[1].splitlines()]
         shown = [set(re.findall(r"\w+", line)) - {"app"} for line in picture[1].splitlines()]
         assert [floor for floor in held if floor] == shown
 
