@@ -118,6 +118,7 @@ async def test_the_description_covers_the_api(control: Control) -> None:
         "/api/health/services": ["get"],
         "/api/health/check-all": ["post"],
         "/api/live": ["get"],
+        "/api/gateway/request": ["post"],
         "/metrics": ["get"],
         "/health": ["get"],
         "/livez": ["get"],

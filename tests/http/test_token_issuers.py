@@ -6,7 +6,7 @@ import hmac
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +16,8 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from microgateway.entities import TokenIssuer
+from microgateway.exchange import Exchange
+from microgateway.observability.recorder import Sink
 from microgateway.snapshot import Snapshot
 from microgateway.testing import FakeClock
 from microgateway.tokens.key_source import COOLDOWN, LONGEST_WAIT
@@ -69,7 +71,7 @@ def code(answer: Answer) -> tuple[int, str]:
 
 
 @contextmanager
-def scene(*published: SigningKey, ready: bool = True, **fields: Any) -> Iterator[Scene]:
+def scene(*published: SigningKey, ready: bool = True, sinks: Sequence[Sink] = (), **fields: Any) -> Iterator[Scene]:
     """A gateway that believes one issuer, whose keys it has fetched, unless they are still on their way."""
     with running_upstream() as upstream, running_key_server(*(published or (ONE,))) as server:
         if not ready:
@@ -82,6 +84,7 @@ def scene(*published: SigningKey, ready: bool = True, **fields: Any) -> Iterator
             issuers=[issuer],
             settings=settings(client_idle_timeout=86_400, client_header_timeout=86_400),
             clock=clock,
+            sinks=sinks,
         ) as gateway:
             stage = Scene(gateway, upstream, server, clock, issuer)
             if ready:
@@ -225,19 +228,8 @@ def test_nobody_waits_longer_than_that_for_a_server_that_says_nothing() -> None:
 
 @pytest.mark.parametrize("leave", [Client.reset, Client.half_close])
 def test_who_leaves_meanwhile_is_recorded_once_and_forgotten(leave: Any) -> None:
-    with scene(ready=False) as stage:
-        exchanges: list[Any] = []
-
-        def watch(served: Any) -> None:
-            record = served.recorder.record
-
-            def note(exchange: Any) -> None:
-                exchanges.append(exchange)
-                record(exchange)
-
-            served.recorder.record = note
-
-        stage.gateway.call(watch)
+    exchanges: list[Exchange] = []
+    with scene(ready=False, sinks=[exchanges.extend]) as stage:
         with stage.gateway.connect() as client:
             client.send(get(stage.token()))
             stage.gateway.settle()
@@ -245,9 +237,11 @@ def test_who_leaves_meanwhile_is_recorded_once_and_forgotten(leave: Any) -> None
         deadline = time.monotonic() + 5.0
         while stage.gateway.call(lambda served: served.listener.connections):
             assert time.monotonic() < deadline
+        stage.gateway.call(lambda served: served.recorder.flush())
         assert [(exchange.status, exchange.code) for exchange in exchanges] == [(499, "client_closed_request")]
         stage.server.may_answer.set()
         stage.settle(1)
+        stage.gateway.call(lambda served: served.recorder.flush())
         assert len(exchanges) == 1
         assert stage.upstream.requests == []
 

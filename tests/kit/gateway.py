@@ -10,6 +10,7 @@ import uvloop
 
 from microgateway.clock import Clock
 from microgateway.entities import ApiKey, Route, Service, TokenIssuer
+from microgateway.observability.recorder import Sink
 from microgateway.settings import Settings
 from microgateway.snapshot import Snapshot
 from tests.kit.client import PATIENCE, Client
@@ -81,6 +82,7 @@ def running_gateway(
     settings: Settings | None = None,
     clock: Clock | None = None,
     health_checks: bool = False,
+    sinks: Sequence[Sink] = (),
 ) -> Iterator[Gateway]:
     """A gateway until the block ends. An error of its own, at any time, is raised here."""
     runner = _Runner()
@@ -92,6 +94,7 @@ def running_gateway(
         "settings": settings or usual_settings(),
         "clock": clock,
         "health_checks": health_checks,
+        "sinks": sinks,
     }
     thread = threading.Thread(target=runner.run, args=(arguments,), name="gateway", daemon=True)
     thread.start()
