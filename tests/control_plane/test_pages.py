@@ -119,6 +119,8 @@ async def test_the_description_covers_the_api(control: Control) -> None:
         "/api/health/check-all": ["post"],
         "/api/live": ["get"],
         "/api/gateway/request": ["post"],
+        "/api/gateway/batch": ["post"],
+        "/api/gateway/jobs/{job_id}": ["delete", "get"],
         "/metrics": ["get"],
         "/health": ["get"],
         "/livez": ["get"],
