@@ -13,6 +13,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--openapi-examples", type=int, help="how many requests each endpoint gets, as described and not; at random"
     )
     parser.addoption("--real-seconds", type=float, help="how long the scenario takes that is run in both times")
+    parser.addoption("--replay-rows", type=int, help="how many rows of a log are replayed, and timed")
     parser.addoption("--explanations", type=int, help="how many random requests are explained, and then sent")
 
 

@@ -1,17 +1,23 @@
 """/api/gateway: what the gateway does, or would do, with requests that an operator describes."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response
 
 from microgateway.control_plane.dependencies import Here
-from microgateway.control_plane.gateway_batches import BatchAnswer, BatchRequest, JobAnswer
+from microgateway.control_plane.gateway_batches import BatchAnswer, BatchRequest
+from microgateway.control_plane.gateway_replays import JobAnswer, ReplayAnswer, ReplayRequest
 from microgateway.control_plane.gateway_requests import GatewayAnswer, GatewayRequest
 from microgateway.control_plane.jobs import Job
+from microgateway.control_plane.logs import SETTLING, moment_of
 from microgateway.control_plane.problems import documented
 
 router = APIRouter(prefix="/api/gateway", tags=["gateway"])
 
+OF_JOBS: dict[int | str, dict[str, Any]] = {
+    202: {"model": JobAnswer, "description": "It runs on."},
+    **documented(404, 409, 429),
+}
 JobId = Annotated[str, Path(pattern=r"^job_[0-9a-f]{16}$")]
 
 
@@ -25,12 +31,26 @@ async def ask_gateway(here: Here, asked: GatewayRequest) -> GatewayAnswer:
     return await here.live.simulation.ask(asked)
 
 
-@router.post("/batch", responses={202: {"model": JobAnswer, "description": "It runs on."}, **documented(404, 409, 429)})
+@router.post("/batch", responses=OF_JOBS)
 async def ask_for_many(here: Here, batch: BatchRequest, response: Response) -> JobAnswer:
     """Many requests, in virtual time or in real, under the configuration in force or another one."""
     snapshot = await here.configuration.proposed(batch.configuration)
     job = here.jobs.start("batch", lambda progress: here.live.simulation.batch(batch, snapshot, progress))
     return await _answer_soon(here, job, batch.wait_seconds, response)
+
+
+@router.post(
+    "/replay", responses={202: {"model": JobAnswer, "description": "It runs on."}, **documented(404, 409, 429)}
+)
+async def replay_log(here: Here, asked: ReplayRequest, response: Response) -> JobAnswer:
+    """The request log of a period, judged again under another configuration: what would come out otherwise."""
+    for name, text in (("since", asked.since), ("until", asked.until)):
+        moment_of(name, text, here.clock.wall())
+    snapshot = await here.configuration.proposed(asked.configuration)
+    await here.log.settle(SETTLING)
+    log = here.log.reader.forward()
+    job = here.jobs.start("replay", lambda progress: here.live.simulation.replay(asked, log, snapshot, progress))
+    return await _answer_soon(here, job, asked.wait_seconds, response)
 
 
 @router.get("/jobs/{job_id}", responses=documented(404))
@@ -56,7 +76,7 @@ async def _answer_soon(here: Here, job: Job, patience: float, response: Response
 
 
 def _answer(job: Job) -> JobAnswer:
-    result = job.result if isinstance(job.result, BatchAnswer) else None
+    result = job.result if isinstance(job.result, BatchAnswer | ReplayAnswer) else None
     return JobAnswer(
         id=job.id, kind=job.kind, state=job.state, progress=round(job.progress.share, 4), error=job.error, result=result
     )

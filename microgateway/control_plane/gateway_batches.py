@@ -162,14 +162,3 @@ class BatchAnswer(BaseModel):
     keys: list[Group]
     services: list[Group]
     is_complete: bool = Field(description="Otherwise it was cancelled, and this is what came until then.")
-
-
-class JobAnswer(BaseModel):
-    """Something that takes a while. `progress` is a share; `result` is there once it is `done`."""
-
-    id: str
-    kind: Literal["batch", "replay"]
-    state: Literal["running", "done", "cancelled", "failed"]
-    progress: float
-    error: str | None
-    result: BatchAnswer | None

@@ -133,8 +133,8 @@ def _filter(
         rate_limited=rate_limited,
         circuit_open=circuit_open,
         min_latency_ms=min_latency_ms,
-        since=_moment("since", since, now),
-        until=_moment("until", until, now),
+        since=moment_of("since", since, now),
+        until=moment_of("until", until, now),
         request_id=request_id,
         trace_id=trace_id,
     )
@@ -198,7 +198,7 @@ async def read_log_row(
 @router.delete("", status_code=204, response_class=Response)
 async def clear_log(here: Here, before: Moment = None) -> None:
     """Deletes what is older than `before`, or everything."""
-    await here.log.clear(_moment("before", before, here.clock.wall()), CLEARING)
+    await here.log.clear(moment_of("before", before, here.clock.wall()), CLEARING)
 
 
 def _listed(name: str, text: str | None, allowed: re.Pattern[str]) -> list[str]:
@@ -211,8 +211,8 @@ def _listed(name: str, text: str | None, allowed: re.Pattern[str]) -> list[str]:
     return members
 
 
-def _moment(name: str, text: str | None, now: float) -> float | None:
-    """Seconds since the epoch."""
+def moment_of(name: str, text: str | None, now: float) -> float | None:
+    """Seconds since the epoch, of what an operator may write. Raises `ConfigurationError`."""
     if text is None:
         return None
     if ago := _AGO.match(text):

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from microgateway.errors import NotFoundError
 from microgateway.persistence.database import Database, translated_errors
 from microgateway.persistence.log_filter import Conditions, LogFilter, conditions
+from microgateway.persistence.log_stream import LogStream
 from microgateway.persistence.log_zones import COLUMNS
 
 T = TypeVar("T")
@@ -82,6 +83,10 @@ class RequestLog:
             rows, before = await self._read(lambda search, at=place: search.piece(wanted, at))  # type: ignore[misc]
             if rows:
                 yield rows
+
+    def forward(self) -> LogStream:
+        """The same log, for who goes through all of it."""
+        return LogStream(self._database)
 
     async def _read(self, ask: "Callable[[_Search], T]") -> T:
         async with self._connection() as connection:

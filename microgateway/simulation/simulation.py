@@ -1,11 +1,15 @@
 """What the control plane asks: the one object that knows the running gateway."""
 
 from microgateway.control_plane.gateway_batches import BatchAnswer, BatchRequest
+from microgateway.control_plane.gateway_replays import ReplayAnswer, ReplayRequest
 from microgateway.control_plane.gateway_requests import GatewayAnswer, GatewayRequest
 from microgateway.control_plane.jobs import Progress
+from microgateway.control_plane.logs import moment_of
+from microgateway.persistence.log_stream import LogStream
 from microgateway.simulation.batch import run_batch
 from microgateway.simulation.conducting import conduct
 from microgateway.simulation.explaining import Running, explain
+from microgateway.simulation.replaying import Period, replay
 from microgateway.simulation.telling import asked_of, told
 from microgateway.snapshot import Snapshot
 
@@ -27,3 +31,13 @@ class Simulation:
     async def batch(self, request: BatchRequest, snapshot: Snapshot, progress: Progress) -> BatchAnswer:
         """What comes of many, under this configuration."""
         return await run_batch(request, self._running, snapshot, progress)
+
+    async def replay(
+        self, request: ReplayRequest, log: LogStream, snapshot: Snapshot, progress: Progress
+    ) -> ReplayAnswer:
+        """What of the log would come out otherwise under this configuration. Raises `ConfigurationError`."""
+        now = self._running.clock.wall()
+        until = now if request.until is None else moment_of("until", request.until, now)
+        since = moment_of("since", request.since, now)
+        period = Period(since=since or 0.0, until=now if until is None else until, warm_up=request.warm_up_seconds)
+        return await replay(log, period, served=self._running.snapshot(), proposed=snapshot, progress=progress)

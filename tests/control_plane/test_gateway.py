@@ -211,3 +211,17 @@ class TestProposals:
         await shop(control)
         problem = await many(control, 422, configuration=configuration)
         assert [error["field"] for error in problem["errors"]] == [field]
+
+
+class TestReplays:
+    async def test_an_empty_log_has_nothing_that_changes(self, control: Control) -> None:
+        await control.log_database.open()
+        job = await control.post("/api/gateway/replay", {"since": "1h", "wait_seconds": 10}, 200)
+        assert (job["kind"], job["state"]) == ("replay", "done")
+        assert (job["result"]["rows"], job["result"]["changed"], job["result"]["changes"]) == (0, 0, [])
+        assert job["result"]["until"] - job["result"]["since"] == 3_600
+
+    @pytest.mark.parametrize("field", ["since", "until"])
+    async def test_a_moment_that_makes_no_sense_is_named(self, control: Control, field: str) -> None:
+        problem = await control.post("/api/gateway/replay", {field: "yesterday"}, 422)
+        assert [error["field"] for error in problem["errors"]] == [field]

@@ -1,0 +1,65 @@
+"""Speaks to a running gateway's control port, for the operator's commands."""
+
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+from microgateway.control_plane.access import TOKEN_FILE
+from microgateway.errors import MicroGatewayError
+from microgateway.settings import Settings
+
+LONGEST_CALL = 180.0  # seconds
+
+
+class NotRunningError(MicroGatewayError):
+    """Nobody listens on the control port."""
+
+
+class RefusedError(MicroGatewayError):
+    """The gateway has answered with a problem."""
+
+
+class ControlClient:
+    """The gateway that these settings are of, as its own operator sees it."""
+
+    def __init__(self, settings: Settings) -> None:
+        host = "127.0.0.1" if settings.host in ("", "0.0.0.0", "::") else settings.host  # noqa: S104  any of them
+        self._base = f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+        self._token = _token(settings)
+
+    def call(self, method: str, path: str, body: object = None) -> Any:
+        """The answer's JSON. Raises `NotRunningError` and `RefusedError`."""
+        request = urllib.request.Request(  # noqa: S310  the address is this machine's, or the operator's own
+            self._base + path,
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=LONGEST_CALL) as answer:  # noqa: S310
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            raise RefusedError(_reason(error)) from None
+        except (OSError, ValueError) as error:
+            raise NotRunningError(f"no gateway answers at {self._base}: {error}") from None
+
+
+def _token(settings: Settings) -> str:
+    if settings.admin_token is not None:
+        return settings.admin_token
+    try:
+        return (settings.data_dir / TOKEN_FILE).read_text().strip()
+    except OSError:
+        return ""
+
+
+def _reason(error: urllib.error.HTTPError) -> str:
+    """One line: the problem's detail, and the first field at fault."""
+    try:
+        problem = json.load(error)
+    except ValueError:
+        return f"the gateway answered {error.code}"
+    first = next(iter(problem.get("errors", ())), None)
+    where = "" if first is None else f" {first['field']}: {first['message']}"
+    return f"{problem.get('detail', error.code)}{where}"

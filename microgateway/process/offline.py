@@ -1,0 +1,67 @@
+"""The configuration and the log of a gateway that does not run, for the operator's commands: nothing is written."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from microgateway.clock import SystemClock
+from microgateway.control_plane.configuration import Configuration
+from microgateway.core.token_bucket import Limit
+from microgateway.data_plane.pipeline import State
+from microgateway.observability.recorder import Recorder
+from microgateway.observability.usage import Usage
+from microgateway.persistence.database import Database, locate_database, locate_log
+from microgateway.persistence.log_stream import LogStream
+from microgateway.persistence.migration import REQUEST_LOG
+from microgateway.persistence.repository import Repository
+from microgateway.process.composition import authentication, circuit_defaults, jwt_secret, proxy_options, verifier
+from microgateway.settings import Settings
+from microgateway.simulation.explaining import Running
+from microgateway.simulation.simulation import Simulation
+from microgateway.snapshot import Snapshot
+from microgateway.state.limits import MemoryLimiter
+from microgateway.state.memory import MemoryCircuits
+
+
+@dataclass(frozen=True, slots=True)
+class Offline:
+    """As after a start: full buckets, closed circuits."""
+
+    configuration: Configuration
+    simulation: Simulation
+    log: LogStream
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Offline]:
+    """Raises `StartupError`."""
+    clock = SystemClock()
+    tokens = verifier(settings, jwt_secret(settings), clock)
+    located = locate_database(settings.database_url, settings.data_dir)
+    async with AsyncExitStack() as stack:
+        database, log = Database(located), Database(locate_log(located, settings.data_dir), REQUEST_LOG)
+        for each in (database, log):
+            await each.open()
+            stack.push_async_callback(each.close)
+        configuration = Configuration(
+            repository=Repository(database),
+            publish=_nobody,
+            clock=clock,
+            default_limit=Limit(settings.default_rate_limit, settings.default_burst_size),
+            circuit_defaults=circuit_defaults(settings),
+        )
+        await configuration.load()
+        running = Running(
+            options=proxy_options(settings),
+            state=State(MemoryLimiter(), MemoryCircuits(), authentication(settings, tokens)),
+            recorder=Recorder(Usage()),
+            snapshot=lambda: configuration.snapshot,
+            verifier=tokens,
+            clock=clock,
+            port=lambda: settings.proxy_port,
+        )
+        yield Offline(configuration, Simulation(running), LogStream(log))
+
+
+async def _nobody(snapshot: Snapshot) -> None:
+    """Nothing runs that it could be in force for."""
