@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import h11
 
 from microgateway.core.answers import UNTIL_CLOSE, AnswerHead, AnswerReader
+from microgateway.core.field_sections import CHUNKED, read_section
 from microgateway.core.fields import Field, FieldTable
 from microgateway.core.framing import BodyReader, ChunkedReader, FixedReader, UntilCloseReader
-from microgateway.core.requests import CHUNKED, RequestHead, read_request, read_section
+from microgateway.core.requests import RequestHead, read_request
 
 LARGEST = 1 << 20  # bytes of a head; our own limits are the data plane's, so h11's must not be narrower
 

@@ -25,9 +25,10 @@ from fuzzing.reading import (
 from fuzzing.scripted import ScriptedUpstream
 from fuzzing.wires import Wire, Workbench
 from microgateway.core.answers import AnswerReader
+from microgateway.core.field_sections import CHUNKED, request_fields
 from microgateway.core.fields import Field, HeadError
 from microgateway.core.framing import LAST_CHUNK, ChunkedReader, encode_chunk
-from microgateway.core.requests import CHUNKED, RequestHead, request_fields
+from microgateway.core.requests import RequestHead
 from microgateway.data_plane.peer import Peer
 from microgateway.data_plane.rewriting import upstream_head
 from microgateway.exchange import Exchange

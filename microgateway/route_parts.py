@@ -8,9 +8,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 from microgateway.core.addresses import networks
 from microgateway.core.conditions import Condition, Conditions, Glob
 from microgateway.core.cors import Cors, OriginError, check_origin
+from microgateway.core.field_sections import WITHHELD_FIELDS
 from microgateway.core.fields import is_token
 from microgateway.core.header_edits import EditError, HeaderEdits, check_name, check_value
-from microgateway.core.requests import WITHHELD_FIELDS
 
 METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}")  # RFC 9110, 5.6.2: a token
 CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")

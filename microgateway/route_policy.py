@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from microgateway.core.addresses import EVERYBODY, AddressList, networks
 from microgateway.core.cors import Cors, is_cors_field, without_vary_origin
+from microgateway.core.field_sections import FieldSection
 from microgateway.core.header_edits import NO_EDITS, HeaderEdits
 from microgateway.core.path_templates import PathTemplate, stripped
-from microgateway.core.requests import FieldSection
 from microgateway.core.routing import PathPattern
 from microgateway.entities import Route
 

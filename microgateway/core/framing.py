@@ -6,8 +6,8 @@ and with the number of bytes that belong to the body: what stands behind them is
 
 from typing import Protocol
 
+from microgateway.core.field_sections import FORWARDING_FIELDS
 from microgateway.core.fields import HeadError, is_token
-from microgateway.core.requests import FORWARDING_FIELDS
 
 LONGEST_SIZE_LINE = 256  # a chunk's size and its extensions; 16 hexadecimal digits are more than any body has
 LARGEST_CHUNK = 2**63 - 1  # bytes: what fits a signed integer of 64 bits, which others read it into

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from microgateway.core.answers import WITHHELD_ANSWER_FIELDS
+from microgateway.core.field_sections import WITHHELD_FIELDS
 from microgateway.core.fields import is_token
-from microgateway.core.requests import WITHHELD_FIELDS
 from microgateway.errors import MicroGatewayError
 
 LONGEST_NAME = 128

@@ -7,7 +7,7 @@ Whatever else may be wrong is found out on the other way, which every request th
 
 from collections.abc import Iterable
 
-from microgateway.core.requests import FieldSection
+from microgateway.core.field_sections import FieldSection
 from microgateway.exchange import Postponed, Problem
 from microgateway.snapshot import Issuer, KeyRing, Principal
 from microgateway.tokens.faults import FAULTS, REPEATED, Fault

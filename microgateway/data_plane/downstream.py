@@ -21,9 +21,10 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from microgateway.core.circuit import Permit
+from microgateway.core.field_sections import CHUNKED, NO_BODY, FieldSection
 from microgateway.core.fields import HeadError
 from microgateway.core.framing import BodyReader, ChunkedReader, FixedReader, Piece
-from microgateway.core.requests import CHUNKED, NO_BODY, FieldSection, RequestHead
+from microgateway.core.requests import RequestHead
 from microgateway.data_plane.forwarding import Forwarding
 from microgateway.data_plane.gates import cors_fields
 from microgateway.data_plane.head_reader import HeadReader

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from microgateway.core.answers import NO_BODY, AnswerHead
 from microgateway.core.circuit import Permit
 from microgateway.core.cors import ORIGIN
+from microgateway.core.field_sections import CHUNKED
 from microgateway.core.framing import LAST_CHUNK, Piece, encode_chunk
-from microgateway.core.requests import CHUNKED, RequestHead
+from microgateway.core.requests import RequestHead
 from microgateway.core.retry import Fault, Verdict, judge
 from microgateway.core.token_bucket import NANOSECONDS
 from microgateway.data_plane.pool import Pool

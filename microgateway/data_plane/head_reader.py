@@ -1,7 +1,8 @@
 """The heads of one client connection: how large they may be, and what of the last one need not be read again."""
 
+from microgateway.core.field_sections import FieldSection, read_section
 from microgateway.core.fields import Field, FieldTable, HeadError
-from microgateway.core.requests import FieldSection, RequestHead, read_request, read_section
+from microgateway.core.requests import RequestHead, read_request
 from microgateway.data_plane.options import Options
 
 

@@ -2,8 +2,8 @@
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
+from microgateway.core.field_sections import parse_authority
 from microgateway.core.fields import Field, HeadError, members
-from microgateway.core.requests import parse_authority
 
 Networks = tuple[IPv4Network | IPv6Network, ...]
 _SCHEMES = (b"http", b"https")

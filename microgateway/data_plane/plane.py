@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from microgateway.core.answers import AnswerReader
-from microgateway.core.requests import request_fields
+from microgateway.core.field_sections import request_fields
 from microgateway.data_plane.options import Options
 from microgateway.data_plane.pipeline import State
 from microgateway.data_plane.request_ids import request_ids

@@ -4,7 +4,7 @@ from binascii import hexlify
 from collections.abc import Iterator
 from random import Random
 
-from microgateway.core.requests import FieldSection
+from microgateway.core.field_sections import FieldSection
 
 _AT_ONCE = 128  # ids made at a time: one of them costs a third then
 _OCTETS = 16  # of an id, which has 128 bits

@@ -1,7 +1,8 @@
 """The head that goes to the upstream: the client's, with our Host, our forwarding fields and our framing."""
 
+from microgateway.core.field_sections import CHUNKED, NO_BODY
 from microgateway.core.fields import Field
-from microgateway.core.requests import CHUNKED, METHODS_THAT_COUNT_HOPS, NO_BODY, RequestHead
+from microgateway.core.requests import METHODS_THAT_COUNT_HOPS, RequestHead
 from microgateway.data_plane.peer import Peer
 from microgateway.exchange import Exchange
 from microgateway.snapshot import Destination, Target

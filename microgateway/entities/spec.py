@@ -4,8 +4,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
+from microgateway.core.field_sections import WITHHELD_FIELDS
 from microgateway.core.fields import is_token
-from microgateway.core.requests import WITHHELD_FIELDS
 from microgateway.core.routing import PathPattern, PatternError
 from microgateway.route_parts import CONTROL_CHARACTER, METHOD
 

@@ -2,8 +2,8 @@
 
 from microgateway.clock import Clock
 from microgateway.core.circuit import CircuitPolicy
+from microgateway.core.field_sections import RESERVED_FIELDS
 from microgateway.core.fields import is_token
-from microgateway.core.requests import RESERVED_FIELDS
 from microgateway.data_plane.authentication import Authentication
 from microgateway.data_plane.options import Options
 from microgateway.errors import StartupError

@@ -7,7 +7,8 @@ met the route's conditions, so it is given a host and fields that meet them; who
 from collections.abc import Iterable, Mapping
 from math import inf
 
-from microgateway.core.requests import FieldSection, RequestHead
+from microgateway.core.field_sections import FieldSection
+from microgateway.core.requests import RequestHead
 from microgateway.core.routing import Router, Rule
 from microgateway.data_plane.authentication import Authentication
 from microgateway.exchange import Postponed, Problem

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from microgateway.core.circuit import Circuit, CircuitPolicy, CircuitState
+from microgateway.core.field_sections import FieldSection
 from microgateway.core.limit_rules import LimitRule, Subject
-from microgateway.core.requests import FieldSection
 from microgateway.core.routing import NotRouted, Router
 from microgateway.core.token_bucket import NANOSECONDS, Grant, Limit
 from microgateway.data_plane.authentication import Authentication

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from microgateway.core.requests import read_request, read_section, request_fields
+from microgateway.core.field_sections import read_section, request_fields
+from microgateway.core.requests import read_request
 from microgateway.core.routing import NotRouted
 from tests.control_plane.control import Control
 

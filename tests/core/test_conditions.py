@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microgateway.core.conditions import Condition, Conditions, Glob, parameters
-from microgateway.core.requests import RequestHead, read_request, read_section, request_fields
+from microgateway.core.field_sections import read_section, request_fields
+from microgateway.core.requests import RequestHead, read_request
 from microgateway.core.routing import NotRouted, PathPattern, Router, Rule
 
 

@@ -20,8 +20,8 @@ from fuzzing.mutation import MUTATIONS, mutate, pieces
 from fuzzing.reading import OurRequest, read_our_answer, read_our_request, read_their_answer, read_their_request
 from fuzzing.targets import AnswerHeads, FindingError, RequestHeads, WholePlane
 from microgateway.core.answers import AnswerReader
+from microgateway.core.field_sections import request_fields
 from microgateway.core.fields import HeadError
-from microgateway.core.requests import request_fields
 from microgateway.data_plane.peer import Peer
 from microgateway.data_plane.rewriting import upstream_head
 from microgateway.exchange import Exchange

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from fuzzing.corpus import LINES, OCTETS
 from microgateway.core.answers import AnswerReader
+from microgateway.core.field_sections import request_fields
 from microgateway.core.fields import (
     LARGEST_BODY,
     LONGEST_REMEMBERED,
@@ -19,7 +20,6 @@ from microgateway.core.fields import (
     is_token,
     members,
 )
-from microgateway.core.requests import request_fields
 
 EXAMINED = [
     (b"Accept: */*", b"accept", b"*/*", b"Accept: */*"),

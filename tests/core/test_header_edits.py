@@ -3,8 +3,8 @@
 import pytest
 
 from microgateway.core.answers import WITHHELD_ANSWER_FIELDS
+from microgateway.core.field_sections import WITHHELD_FIELDS
 from microgateway.core.header_edits import EditError, HeaderEdits, check_name, check_value
-from microgateway.core.requests import WITHHELD_FIELDS
 
 LINES = [b"X-A: 1", b"Accept: b", b"x-a: 2", b"X-B: 3"]
 

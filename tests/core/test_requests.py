@@ -5,19 +5,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fuzzing.corpus import OCTETS
-from microgateway.core.fields import Field, HeadError, content_length
-from microgateway.core.paths import normalise
-from microgateway.core.requests import (
+from microgateway.core.field_sections import (
     CHUNKED,
     NO_BODY,
     WITHHELD_FIELDS,
     FieldSection,
-    RequestHead,
     parse_authority,
-    read_request,
     read_section,
     request_fields,
 )
+from microgateway.core.fields import Field, HeadError, content_length
+from microgateway.core.paths import normalise
+from microgateway.core.requests import RequestHead, read_request
 
 HOST = b"Host: a.example"
 

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from microgateway.core.conditions import Condition, Conditions, Glob
-from microgateway.core.requests import read_request, read_section, request_fields
+from microgateway.core.field_sections import read_section, request_fields
+from microgateway.core.requests import read_request
 from microgateway.core.routing import MatchKind, NotRouted, PathPattern, Router, Rule
 from microgateway.core.shadowing import Example, Shadows
 

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from microgateway.core.circuit import CircuitPolicy, Permit
+from microgateway.core.field_sections import read_section, request_fields
 from microgateway.core.fields import Field
-from microgateway.core.requests import RequestHead, read_request, read_section, request_fields
+from microgateway.core.requests import RequestHead, read_request
 from microgateway.data_plane.pipeline import State, decide
 from microgateway.exchange import Judgement
 from microgateway.snapshot import Snapshot

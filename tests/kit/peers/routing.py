@@ -7,9 +7,10 @@ from itertools import product
 from pydantic import ValidationError
 
 from microgateway.core.circuit import CircuitPolicy
+from microgateway.core.field_sections import read_section, request_fields
 from microgateway.core.path_templates import stripped
 from microgateway.core.paths import PathError, normalise
-from microgateway.core.requests import read_request, read_section, request_fields
+from microgateway.core.requests import read_request
 from microgateway.core.routing import NotRouted, PathPattern
 from microgateway.entities import Route
 from microgateway.snapshot import Destination, Snapshot
