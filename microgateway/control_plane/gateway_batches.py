@@ -144,8 +144,18 @@ class TokenSeries(BaseModel):
     tokens: list[tuple[float, float]]
 
 
+class OutcomeSlot(BaseModel):
+    """How many requests ended how in the slot that begins `at` so many seconds."""
+
+    at: float
+    outcomes: dict[str, int]
+
+
 class BatchAnswer(BaseModel):
-    """What came of it. `seconds` is how long it was in its own time, and `took_seconds` how long that took here."""
+    """What came of it. `seconds` is how long it was in its own time, and `took_seconds` how long that took here.
+
+    `history` has no gaps; each of its slots is `slot_seconds` long.
+    """
 
     clock: Literal["virtual", "real"]
     state: Literal["fresh", "copy", "traffic"]
@@ -158,6 +168,8 @@ class BatchAnswer(BaseModel):
     counts: list[Counted]
     latency_ms: Percentiles
     timeline: list[Happening]
+    slot_seconds: float
+    history: list[OutcomeSlot]
     tokens: list[TokenSeries]
     keys: list[Group]
     services: list[Group]

@@ -55,7 +55,9 @@ class Batch:
         self._snapshot = snapshot
         self._world = world
         self._began = world.now()
-        self._tally = Tally(began=world.now(), wall_began=world.wall())
+        arrivals = request.arrivals
+        self._seconds = 0.0 if arrivals is None else arrivals.seconds
+        self._tally = Tally(began=world.now(), wall_began=world.wall(), seconds=self._seconds)
         self._running = running
         state = self._state()
         traffic = request.state == "traffic"
@@ -73,8 +75,6 @@ class Batch:
         self._tokens = TokenWatch(state.limiter, began=world.now())
         header = running.options.api_key_header
         self._asked = [(asked.octets(header), asked.client_ip) for asked in map(asked_of, request.requests)]
-        arrivals = request.arrivals
-        self._seconds = 0.0 if arrivals is None else arrivals.seconds
         random = Random(request.seed)  # noqa: S311  a simulation is to be repeatable
         self._moments = iter([0.0] * len(self._asked)) if arrivals is None else moments(arrivals, random)
         self._next = 0
@@ -201,6 +201,8 @@ class Batch:
             counts=tally.counts(),
             latency_ms=tally.latency(),
             timeline=tally.timeline(self._events_of_traffic()),
+            slot_seconds=tally.over_time.slot_seconds,
+            history=tally.over_time.slots(),
             tokens=self._tokens.series(),
             keys=tally.keys(),
             services=tally.services(),

@@ -8,6 +8,7 @@ from microgateway.core.histogram import bin_of, percentiles
 from microgateway.core.limit_rules import LimitRule
 from microgateway.core.token_bucket import NANOSECONDS, TOKEN
 from microgateway.exchange import Event, Exchange
+from microgateway.simulation.over_time import OutcomesOverTime
 from microgateway.snapshot import Principal
 from microgateway.state.interfaces import Limiter
 from microgateway.state.limits import Claim
@@ -37,10 +38,10 @@ class _Counts:
 class Tally:
     """A recorder of exchanges, and a listener of events. `began` is the world's time at which it all began.
 
-    `wall_began` is the same moment in seconds since the epoch.
+    `wall_began` is the same moment in seconds since the epoch; for so many `seconds` requests come.
     """
 
-    def __init__(self, *, began: float, wall_began: float) -> None:
+    def __init__(self, *, began: float, wall_began: float, seconds: float) -> None:
         self._began = began
         self._wall_began = wall_began
         self._counts: Counter[tuple[int, str, str]] = Counter()
@@ -50,6 +51,7 @@ class Tally:
         self._keys: dict[str, _Counts] = {}
         self._services: dict[str, _Counts] = {}
         self._happenings: list[Happening] = []
+        self.over_time = OutcomesOverTime(seconds)
         self.requests = self.admitted = self.retries = 0
 
     def record(self, exchange: Exchange) -> None:
@@ -58,6 +60,7 @@ class Tally:
         if outcome not in self._counts and exchange.stage:
             self._note_first(exchange)
         self._counts[outcome] += 1
+        self.over_time.count(exchange.ended - self._began, exchange.status, exchange.stage)
         took = max(0.0, exchange.ended - exchange.started)
         self._durations[bin_of(int(took * MICROSECONDS))] += 1
         self._sum += took

@@ -137,6 +137,32 @@ class TestVirtualTime:
         assert answer.requests == 10
         assert answer.seconds == pytest.approx(5, abs=0.1)
 
+    async def test_outcomes_over_time_are_told(self) -> None:
+        script = {"latency_ms": 5, "phases": [{"from_seconds": 30, "to_seconds": 60, "error_rate": 1}]}
+        async with town() as (served, _):
+            answer = await batch(
+                served, [{"path": "/open"}], arrivals={"per_second": 10, "seconds": 60}, upstream=script
+            )
+        assert answer.slot_seconds == 1
+        assert [slot.at for slot in answer.history] == list(range(len(answer.history)))
+        kinds = [{name for name, number in slot.outcomes.items() if number} for slot in answer.history]
+        assert kinds[:30] == [{"success"}] * 30
+        assert "upstream_error" in kinds[30]  # until five failures have opened the circuit
+        assert kinds[31:40] == [{"gateway_error"}] * 9
+        assert sum(sum(slot.outcomes.values()) for slot in answer.history) == 600
+
+    async def test_slots_are_few_however_late_answers_come(self) -> None:
+        async with town() as (served, _):
+            answer = await batch(
+                served,
+                [{"path": "/open"}],
+                arrivals={"per_second": 100, "seconds": 0.6},
+                upstream={"latency": "uniform", "latency_ms": 1, "to_ms": 9_000},
+            )
+        assert len(answer.history) <= 120
+        assert sum(sum(slot.outcomes.values()) for slot in answer.history) == 60
+        assert answer.history[-1].at <= answer.seconds <= answer.history[-1].at + answer.slot_seconds
+
     async def test_tokens_over_time_are_told(self) -> None:
         async with town(per_minute=60, burst=10) as (served, issued):
             answer = await batch(
