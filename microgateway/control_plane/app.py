@@ -73,6 +73,16 @@ def create_app(
     app.state.control_plane = ControlPlane(
         configuration, live, log, clock, clock.now(), readiness, verifier, sessions, proxy
     )
+    _include_routers(app)
+    install_problems(app)
+    open_to_all = (auth.router.prefix, SIGN_IN)
+    app.add_middleware(BodyLimit, largest=largest_body, open_to_all=open_to_all, largest_from_all=auth.LARGEST_BODY)
+    app.add_middleware(AdminAccess, sessions=sessions, metrics_token=metrics_token)
+    app.add_middleware(SecurityHeaders)  # added last, so it is outermost
+    return app
+
+
+def _include_routers(app: FastAPI) -> None:
     guarded = [Depends(bearer())]
     resources = (
         services,
@@ -95,9 +105,3 @@ def create_app(
     app.include_router(health.router)
     app.include_router(pages.router)
     app.include_router(dashboard_router())
-    install_problems(app)
-    open_to_all = (auth.router.prefix, SIGN_IN)
-    app.add_middleware(BodyLimit, largest=largest_body, open_to_all=open_to_all, largest_from_all=auth.LARGEST_BODY)
-    app.add_middleware(AdminAccess, sessions=sessions, metrics_token=metrics_token)
-    app.add_middleware(SecurityHeaders)  # added last, so it is outermost
-    return app

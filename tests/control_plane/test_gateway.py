@@ -143,7 +143,7 @@ class TestBatches:
         assert (await many(control, wait_seconds=10))["state"] == "done"
 
     async def test_an_unknown_job_is_not_found(self, control: Control) -> None:
-        await control.get("/api/gateway/jobs/job_0123456789abcdef", 404)
+        assert (await control.get("/api/gateway/jobs/job_0123456789abcdef", 404))["code"] == "not_found"
 
     @pytest.mark.parametrize(
         "fields",

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,19 +17,12 @@ from tests.kit.gateway import Gateway, running_gateway
 from tests.kit.messages import lines
 from tests.kit.steps import Close, Echo, Send, SendForever, Step, WaitFor
 from tests.kit.upstream import Upstream, running_upstream
+from tests.kit.waiting import until
 
 GET = lines("GET /a HTTP/1.1", "Host: a.example")
 OK = lines("HTTP/1.1 200 OK", "Content-Length: 0")
 CHECKED = b"/health"
-PATIENCE = 5.0
 INTERVAL = 0.3
-
-
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {PATIENCE} s: {what}"
-        time.sleep(0.005)
 
 
 def checks_of(upstream: Upstream) -> int:
@@ -120,18 +113,18 @@ def test_an_unhealthy_target_gets_nothing_one_interval_after_it_failed_and_traff
             passive_health={"enabled": False},
         )
         with checked_gateway([spec]) as gateway, gateway.connect() as client:
-            wait_until(lambda: status_of(gateway, other.url) == "healthy", "the first check")
+            until(lambda: status_of(gateway, other.url) == "healthy", "the first check")
             known = checks_of(other)
             other.usually(Send(lines("HTTP/1.1 500 Ill", "Content-Length: 0")))
-            wait_until(lambda: checks_of(other) > known, "a check that fails")
+            until(lambda: checks_of(other) > known, "a check that fails")
             failed_at = time.monotonic()
-            wait_until(lambda: status_of(gateway, other.url) == "unhealthy", "that it is unhealthy")
+            until(lambda: status_of(gateway, other.url) == "unhealthy", "that it is unhealthy")
             assert time.monotonic() - failed_at < INTERVAL + 0.2, "and some for a busy machine"
             known = requests_of(other)
             assert {client.ask(GET).status for _ in range(20)} == {200}
             assert requests_of(other) == known
             other.usually(Echo())
-            wait_until(lambda: status_of(gateway, other.url) == "healthy", "that it is well again")
+            until(lambda: status_of(gateway, other.url) == "healthy", "that it is well again")
             assert {client.ask(GET).status for _ in range(20)} == {200}
             assert requests_of(other) == known + 10
 

@@ -5,7 +5,6 @@ nobody an answer where it need not.
 import asyncio
 import contextlib
 import socket
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -26,10 +25,10 @@ from tests.kit.gateway import Gateway, running_gateway
 from tests.kit.messages import answer, lines
 from tests.kit.steps import Close, Reset, Send
 from tests.kit.upstream import running_upstream
+from tests.kit.waiting import until
 
 GET = lines("GET /x HTTP/1.1", "Host: a.example")
 POST = lines("POST /x HTTP/1.1", "Host: a.example", "Content-Length: 2") + b"ok"
-PATIENCE = 5.0
 
 
 def opened(gateway: Gateway) -> int:
@@ -44,13 +43,6 @@ def recorded(gateway: Gateway) -> tuple[int, int]:
     """Requests and errors of the one service."""
     usage = gateway.call(lambda served: served.usage.services.get("upstream"))
     return (usage.total_requests, usage.total_errors) if usage else (0, 0)
-
-
-def eventually(condition: Callable[[], bool], what: str) -> None:
-    """Asks again and again; each question lets the gateway's loop go round."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {PATIENCE} s: {what}"
 
 
 @contextlib.contextmanager
@@ -109,10 +101,10 @@ def test_a_connect_whose_client_leaves_is_given_up() -> None:
         clients = [Client(gateway.port) for _ in range(5)]
         for client in clients:
             client.send(GET)
-        eventually(lambda: opened(gateway) == 5, "five connections are being opened")
+        until(lambda: opened(gateway) == 5, "five connections are being opened")
         for client in clients:
             client.reset()
-        eventually(lambda: opened(gateway) == 0, "none is being opened any more")
+        until(lambda: opened(gateway) == 0, "none is being opened any more")
         assert connected(gateway) == 0
         assert recorded(gateway)[0] == 5
 
@@ -121,7 +113,7 @@ def test_a_connect_that_takes_too_long_is_given_up() -> None:
     with before_a_deaf_port(upstream_connect_timeout=0.2) as gateway, gateway.connect() as client:
         told = client.ask(GET)
         assert (told.status, told.problem()["code"]) == (504, "upstream_connect_timeout")
-        eventually(lambda: opened(gateway) == 0, "none is being opened any more")
+        until(lambda: opened(gateway) == 0, "none is being opened any more")
 
 
 async def test_a_connect_that_is_given_up_before_it_began_is_counted_no_longer() -> None:
@@ -152,7 +144,7 @@ def test_a_second_connect_of_a_request_is_given_up_too() -> None:
                 upstream.wait_until(lambda: len(upstream.connections) == 2, "the second attempt")
                 assert opened(gateway) == 1
                 client.reset()
-            eventually(lambda: opened(gateway) == 0, "none is being opened any more")
+            until(lambda: opened(gateway) == 0, "none is being opened any more")
 
 
 @pytest.mark.parametrize("loop_factory", [uvloop.new_event_loop, asyncio.new_event_loop], ids=["uvloop", "asyncio"])
@@ -197,7 +189,7 @@ def test_a_client_that_was_gone_before_it_was_accepted_harms_nobody(pair: Pair) 
     pair.gateway.call(come_and_go)  # on the gateway's own loop, so that it can't accept meanwhile
     with pair.gateway.connect() as client:
         assert client.ask(GET).status == 200
-    eventually(lambda: connected(pair.gateway) == 0, "nobody is connected")
+    until(lambda: connected(pair.gateway) == 0, "nobody is connected")
 
 
 def test_a_kept_connection_is_used_again(pair: Pair) -> None:
@@ -242,7 +234,7 @@ def test_a_connection_is_not_kept_where_something_could_still_come(pair: Pair, l
     pair.upstream.script(Send(last))
     with pair.gateway.connect() as client:
         client.ask(GET)
-        eventually(lambda: opened(pair.gateway) == 0, "it is closed")
+        until(lambda: opened(pair.gateway) == 0, "it is closed")
         assert client.ask(GET).body == b"GET /x"
 
 
@@ -264,7 +256,7 @@ def test_idle_connections_are_closed_when_nobody_needs_them() -> None:
             assert client.read_answer().status == 200
         assert 1 <= opened(gateway) <= 4
         clock.advance(61.0)
-        eventually(lambda: opened(gateway) == 0, "they are closed")
+        until(lambda: opened(gateway) == 0, "they are closed")
         assert clients[0].ask(GET).status == 200
         for client in clients:
             client.stream.close()
@@ -274,7 +266,7 @@ def test_an_upstream_that_closes_idle_connections_is_not_counted(pair: Pair) -> 
     pair.upstream.script(Send(answer(200, body=b"ok")), Close())
     with pair.gateway.connect() as client:
         assert client.ask(GET).status == 200
-        eventually(lambda: opened(pair.gateway) == 0, "the gateway noticed")
+        until(lambda: opened(pair.gateway) == 0, "the gateway noticed")
 
 
 def test_a_stale_connection_costs_an_idempotent_request_nothing(pair: Pair) -> None:
@@ -319,7 +311,7 @@ def test_no_more_connections_than_allowed() -> None:
                 assert client.read_answer().status == 503
         for client in waiting:
             client.reset()
-        eventually(lambda: opened(pair.gateway) == 0, "both are closed")
+        until(lambda: opened(pair.gateway) == 0, "both are closed")
 
 
 @pytest.mark.parametrize("begun", [False, True], ids=["before the answer", "within it"])
@@ -334,6 +326,6 @@ def test_clients_that_leave_leave_nothing_behind(pair: Pair, begun: bool) -> Non
             client.stream.read_until(b"some")
         for client in clients:
             client.reset()
-    eventually(lambda: opened(pair.gateway) == 0, "no upstream connection is left")
+    until(lambda: opened(pair.gateway) == 0, "no upstream connection is left")
     assert connected(pair.gateway) == 0
     assert recorded(pair.gateway)[0] == 100

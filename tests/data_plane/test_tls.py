@@ -10,7 +10,7 @@ import ssl
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from tests.kit.gateway import running_gateway
 from tests.kit.messages import answer, lines
 from tests.kit.steps import Call, ReadBody, ReadExactly, ReadToEnd, Reset, Send, WaitFor
 from tests.kit.tls import TlsClient, unverified
+from tests.kit.waiting import PATIENCE, until
 from tests.process.command import RUN, environment, running_command
 
 GET = lines("GET /x HTTP/1.1", "Host: a.example")
@@ -46,7 +47,6 @@ SWITCHED = lines(
 )
 LARGE = 1 << 26
 PIECE = bytes(range(256)) * 1024
-PATIENCE = 15.0  # seconds, for what takes a look at files first
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +88,6 @@ def securely(authority: Authority, *names: str, **overrides: Any) -> Iterator[Se
 def secured(authority: Authority) -> Iterator[Secured]:
     with securely(authority) as secured:
         yield secured
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {PATIENCE} s: {what}"
 
 
 def open_files() -> int:

@@ -27,6 +27,7 @@ from tests.kit.gateway import Gateway, running_gateway
 from tests.kit.issuer import NAME, KeyServer, SigningKey, running_key_server, signing_key, token_issuer
 from tests.kit.messages import lines
 from tests.kit.upstream import Upstream, running_upstream
+from tests.kit.waiting import until
 
 ONE, TWO = signing_key("one"), signing_key("two")
 
@@ -56,10 +57,11 @@ class Scene:
     def settle(self, fetches: int) -> None:
         """Until so many fetches are done, and the gateway has taken their keys."""
         self.server.wait_for(fetches=fetches)
-        until = time.monotonic() + 5.0
-        while self.gateway.call(lambda served: served.verifier.sources.known("iss_1").is_fetching):
-            assert time.monotonic() < until
-            self.gateway.settle()
+        until(lambda: not self.gateway.call(is_fetching), "the keys are taken")
+
+
+def is_fetching(served: Any) -> bool:
+    return bool(served.verifier.sources.known("iss_1").is_fetching)
 
 
 def get(token: str, path: str = "/") -> bytes:
@@ -234,9 +236,7 @@ def test_who_leaves_meanwhile_is_recorded_once_and_forgotten(leave: Any) -> None
             client.send(get(stage.token()))
             stage.gateway.settle()
             leave(client)
-        deadline = time.monotonic() + 5.0
-        while stage.gateway.call(lambda served: served.listener.connections):
-            assert time.monotonic() < deadline
+        until(lambda: not stage.gateway.call(lambda served: served.listener.connections), "the client is gone")
         stage.gateway.call(lambda served: served.recorder.flush())
         assert [(exchange.status, exchange.code) for exchange in exchanges] == [(499, "client_closed_request")]
         stage.server.may_answer.set()

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from tests.process.waiting import PATIENCE
+from tests.kit.waiting import PATIENCE
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 OURS = re.compile(r"MICROGATEWAY_|DATABASE_URL|REDIS_URL|JWT_|DEFAULT_|CIRCUIT_|(?i:.*_proxy)")

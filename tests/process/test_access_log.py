@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tests.kit.upstream import running_upstream
+from tests.kit.waiting import until
 from tests.process.gateway import request, running_gateway
 from tests.process.test_request_log import rows_of
-from tests.process.waiting import until
 
 OFF: dict[str, Any] = {"MICROGATEWAY_REQUEST_LOG": "false"}
 

@@ -14,9 +14,9 @@ import httpx2
 import pytest
 
 from tests.kit.upstream import running_upstream
+from tests.kit.waiting import until
 from tests.process.command import RUN, Command, environment, running_command
 from tests.process.gateway import running_gateway
-from tests.process.waiting import until
 
 DEMO = (*RUN, "--demo")
 LAST_LINE = r"Ctrl-C stops everything\."

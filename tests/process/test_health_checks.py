@@ -5,8 +5,8 @@ from pathlib import Path
 from tests.kit.messages import lines
 from tests.kit.steps import Send
 from tests.kit.upstream import running_upstream
+from tests.kit.waiting import until
 from tests.process.gateway import running_gateway
-from tests.process.waiting import until
 
 ILL = Send(lines("HTTP/1.1 500 Ill", "Content-Length: 0"))
 

@@ -8,8 +8,8 @@ import httpx2
 from tests.kit.issuer import NAME, running_key_server, signing_key
 from tests.kit.messages import lines
 from tests.kit.upstream import running_upstream
+from tests.kit.waiting import until
 from tests.process.gateway import Gateway, assert_problem, request, running_gateway
-from tests.process.waiting import until
 
 
 def with_token(token: str) -> bytes:

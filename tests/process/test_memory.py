@@ -12,8 +12,8 @@ import pytest
 from tests.kit.messages import answer, lines
 from tests.kit.steps import Send, WaitFor
 from tests.kit.upstream import Conversation, Upstream, running_upstream
+from tests.kit.waiting import until_steady
 from tests.process.gateway import Gateway, running_gateway
-from tests.process.waiting import until_steady
 
 MEBIBYTE = 1 << 20
 BLOCK = bytes(range(256)) * 1_024 + b"an odd length, so that a lost block shows"

@@ -13,8 +13,8 @@ import pytest
 
 from tests.kit.client import Client
 from tests.kit.upstream import running_upstream
+from tests.kit.waiting import until
 from tests.process.gateway import Gateway, request, running_gateway
-from tests.process.waiting import until
 
 BATCH_INTERVAL = 0.5  # seconds: what is older has been written, also on a machine that is busy
 LONGEST_WRITE = 30.0

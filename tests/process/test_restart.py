@@ -8,8 +8,8 @@ from typing import Any
 from tests.kit.messages import answer
 from tests.kit.steps import Send
 from tests.kit.upstream import Upstream, running_upstream
+from tests.kit.waiting import until
 from tests.process.gateway import Gateway, assert_problem, request, running_gateway
-from tests.process.waiting import until
 
 KINDS = ("services", "routes", "keys")
 SINCE_THE_START = {"health", "circuit"}

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.kit.waiting import until
 from tests.process.command import REPOSITORY, RUN, UVICORN, Command, environment, running_command
 from tests.process.gateway import ENTRIES, running_gateway
-from tests.process.waiting import until
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from tests.kit.client import Client
 from tests.kit.messages import answer
 from tests.kit.steps import Echo, ReadToEnd, Send, WaitFor
 from tests.kit.upstream import Upstream, running_upstream
+from tests.kit.waiting import PATIENCE, until
 from tests.process.gateway import Gateway, request, running_gateway
-from tests.process.waiting import PATIENCE, until
 
 DRAIN_LIMIT = "60"  # seconds; no test here is to wait for that long
 SOON = 20.0  # seconds: well below the limit, and enough for a busy machine

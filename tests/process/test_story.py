@@ -7,9 +7,9 @@ import pytest
 
 from tests.kit.client import Answer
 from tests.kit.upstream import Upstream, running_upstream
+from tests.kit.waiting import until
 from tests.process.gateway import ENTRIES, Gateway, assert_problem, request, running_gateway
 from tests.process.stoppable import StoppableUpstream, stoppable_upstream
-from tests.process.waiting import until
 
 FAILURE_THRESHOLD = 3
 RECOVERY = 1.0  # seconds

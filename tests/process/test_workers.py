@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from tests.kit.upstream import Upstream, running_upstream
+from tests.kit.waiting import until
 from tests.process.command import REPOSITORY, environment
 from tests.process.gateway import Gateway, request, running_gateway
 from tests.process.stoppable import stoppable_upstream
 from tests.process.traffic import traffic
-from tests.process.waiting import until
 
 CONNECTIONS = 16
 SOON = 10.0  # seconds; other tests use this machine too

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 
-PAUSE = 0.02  # seconds between two looks
+PAUSE = 0.005  # seconds between two looks
 PATIENCE = 30.0  # seconds; other tests use this machine too
 
 
