@@ -4,13 +4,15 @@ import argparse
 import signal
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from pathlib import Path
+from typing import Any, NoReturn
 
 from microgateway import __version__
-from microgateway.errors import StartupError
+from microgateway.errors import MicroGatewayError
 
 HIGHEST_PORT = 65_535
 MOST_WORKERS = 60
+QUESTIONS = ("explain", "simulate", "replay")
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -21,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     options = _parser().parse_args(arguments)
     try:
         sys.exit(_run(options))
-    except StartupError as error:
+    except MicroGatewayError as error:
         print(f"microgateway: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:  # while it starts; later a signal is a request to drain
@@ -38,7 +40,34 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--port", type=_port, help="the control port (default: MICROGATEWAY_PORT, 8017)")
     run.add_argument("--workers", type=_workers, default=1, help="processes that serve the proxy port (default: 1)")
     commands.add_parser("reload", help="have a running gateway with workers take on new code and settings")
+    _add_questions(commands)
     return parser
+
+
+def _add_questions(commands: Any) -> None:
+    """The commands that only ask; the running gateway answers, or, where none runs, its database."""
+    explain = commands.add_parser("explain", help="what would become of a request, and why")
+    explain.add_argument("method", nargs="?", default="GET", help="its method, as in: explain GET /orders/42")
+    explain.add_argument("path", nargs="?", default="/", help="its path, with a query where it has one")
+    explain.add_argument("--row", metavar="ID", help="a request of the log instead, by its row or its own id")
+    explain.add_argument("--host", help="the Host that it asks for")
+    explain.add_argument("--key", help="its API key")
+    explain.add_argument("--token", help="its token")
+    explain.add_argument("-H", "--header", action="append", default=[], help="a header line, 'Name: value'")
+    explain.add_argument("--body", help="its body")
+    explain.add_argument("--client-ip", default="127.0.0.1", help="the address that it comes from")
+    upstreams = ("none", "simulated", "live")
+    explain.add_argument("--upstream", choices=upstreams, default="none", help="send it (default: none, just tell)")
+    simulate = commands.add_parser("simulate", help="what comes of many requests, in virtual time or in real")
+    simulate.add_argument("scenario", type=Path, help="a file of JSON or YAML: what POST /api/gateway/batch takes")
+    replay = commands.add_parser("replay", help="the request log under another configuration: what would change")
+    replay.add_argument("--since", default="24h", help="so long ago, or when (default: 24h)")
+    replay.add_argument("--until", help="the same (default: now)")
+    replay.add_argument("--config", type=Path, help="a file of JSON or YAML: what is different from what is in force")
+    replay.add_argument("--warm-up", type=float, default=600.0, help="seconds before, to fill buckets (default: 600)")
+    for question in (explain, simulate, replay):
+        question.add_argument("--json", action="store_true", help="the API's own answer")
+        question.add_argument("--offline", action="store_true", help="ask the database, though a gateway may run")
 
 
 def _workers(text: str) -> int:
@@ -56,12 +85,17 @@ def _port(text: str) -> int:
 def _run(options: argparse.Namespace) -> int:
     from microgateway.settings import read_settings
 
-    given = {name: value for name in ("host", "port") if (value := getattr(options, name, None)) is not None}
+    of_run = ("host", "port") if options.command == "run" else ()
+    given = {name: value for name in of_run if (value := getattr(options, name)) is not None}
     settings = read_settings().model_copy(update=given)  # before the rest is imported: its errors are told at once
     if options.command == "reload":
         from microgateway.process.pid_file import reload
 
         return reload(settings.data_dir)
+    if options.command in QUESTIONS:
+        from microgateway.process.asking import answer
+
+        return answer(options, settings)
     if options.workers > 1:
         from microgateway.process.supervisor import run_supervised
 

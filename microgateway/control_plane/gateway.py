@@ -6,11 +6,12 @@ from fastapi import APIRouter, Path, Response
 
 from microgateway.control_plane.dependencies import Here
 from microgateway.control_plane.gateway_batches import BatchAnswer, BatchRequest
-from microgateway.control_plane.gateway_replays import JobAnswer, ReplayAnswer, ReplayRequest
+from microgateway.control_plane.gateway_replays import JobAnswer, ReplayAnswer, ReplayRequest, RowExplanation
 from microgateway.control_plane.gateway_requests import GatewayAnswer, GatewayRequest
 from microgateway.control_plane.jobs import Job
-from microgateway.control_plane.logs import SETTLING, moment_of
+from microgateway.control_plane.logs import SETTLING, RowId, moment_of
 from microgateway.control_plane.problems import documented
+from microgateway.persistence.log_stream import LoggedRequest
 
 router = APIRouter(prefix="/api/gateway", tags=["gateway"])
 
@@ -29,6 +30,17 @@ async def ask_gateway(here: Here, asked: GatewayRequest) -> GatewayAnswer:
     service or to a simulated one, and is marked in the log.
     """
     return await here.live.simulation.ask(asked)
+
+
+@router.get("/rows/{row_id}", responses=documented(404, 422))
+async def explain_row(here: Here, row_id: RowId) -> RowExplanation:
+    """A request of the log, by its row or by its own id, and what would become of it under the configuration in force.
+
+    Nothing is sent, taken, counted or logged.
+    """
+    await here.log.settle(SETTLING)
+    row = await here.log.reader.get(row_id)
+    return here.live.simulation.explain_row(LoggedRequest.of(row))
 
 
 @router.post("/batch", responses=OF_JOBS)

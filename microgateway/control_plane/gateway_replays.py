@@ -1,10 +1,11 @@
 """The log of a period under another configuration: `/api/gateway/replay`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from microgateway.control_plane.gateway_batches import BatchAnswer, Configuration, Patience
+from microgateway.control_plane.gateway_requests import GatewayAnswer
 
 
 class ReplayRequest(BaseModel):
@@ -92,3 +93,11 @@ class JobAnswer(BaseModel):
     progress: float
     error: str | None
     result: BatchAnswer | ReplayAnswer | None
+
+
+class RowExplanation(BaseModel):
+    """A request of the log, as it was, and what would become of it now. `assumed`: what the log does not say."""
+
+    row: dict[str, Any]
+    answer: GatewayAnswer
+    assumed: list[str]

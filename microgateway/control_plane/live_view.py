@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from microgateway.control_plane.gateway_batches import BatchAnswer, BatchRequest
-from microgateway.control_plane.gateway_replays import ReplayAnswer, ReplayRequest
+from microgateway.control_plane.gateway_replays import ReplayAnswer, ReplayRequest, RowExplanation
 from microgateway.control_plane.gateway_requests import GatewayAnswer, GatewayRequest
 from microgateway.control_plane.jobs import Progress
 from microgateway.observability.exposition import Source
 from microgateway.observability.live_hub import LiveHub
 from microgateway.observability.monitoring import Monitoring
 from microgateway.observability.usage import Usage
-from microgateway.persistence.log_stream import LogStream
+from microgateway.persistence.log_stream import LoggedRequest, LogStream
 from microgateway.snapshot import Snapshot
 from microgateway.state.interfaces import Circuits, Limiter
 from microgateway.state.targets import MemoryTargets
@@ -32,6 +32,8 @@ class Simulator(Protocol):
     """Says what the gateway does, or would do."""
 
     async def ask(self, request: GatewayRequest) -> GatewayAnswer: ...
+
+    def explain_row(self, row: LoggedRequest) -> RowExplanation: ...
 
     async def batch(self, request: BatchRequest, snapshot: Snapshot, progress: Progress) -> BatchAnswer: ...
 

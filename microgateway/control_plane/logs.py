@@ -140,6 +140,7 @@ def _filter(
     )
 
 
+RowId = Annotated[str, Path(pattern=r"^[A-Za-z0-9._~+=:@-]{1,128}$")]
 Wanted = Annotated[LogFilter, Depends(_filter)]
 
 
@@ -187,9 +188,7 @@ async def export_log(
 
 
 @router.get("/{row_id}", responses=documented(404))
-async def read_log_row(
-    here: Here, row_id: Annotated[str, Path(pattern=r"^[A-Za-z0-9._~+=:@-]{1,128}$")]
-) -> LogRowAnswer:
+async def read_log_row(here: Here, row_id: RowId) -> LogRowAnswer:
     """By its id, or by the request's id, as in the answer's X-Request-Id: the newest one, where there are several."""
     await here.log.settle(SETTLING)
     return _answer(await here.log.reader.get(row_id))

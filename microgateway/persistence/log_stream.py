@@ -1,6 +1,6 @@
 """Reads the request log forward, in the order in which requests ended, as tuples: for who goes through all of it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, NamedTuple
 
 from sqlalchemy import text
@@ -31,6 +31,11 @@ class LoggedRequest(NamedTuple):
     code: str
     breaker: str | None
     upstream_status: int | None
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> "LoggedRequest":
+        """The same of a row that was read by names."""
+        return cls(**{name: row[name] for name in cls._fields})
 
 
 _SELECTED = ", ".join(f'"{name}"' for name in LoggedRequest._fields)

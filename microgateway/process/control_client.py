@@ -27,6 +27,7 @@ class ControlClient:
         host = "127.0.0.1" if settings.host in ("", "0.0.0.0", "::") else settings.host  # noqa: S104  any of them
         self._base = f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
         self._token = _token(settings)
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy stands before it
 
     def call(self, method: str, path: str, body: object = None) -> Any:
         """The answer's JSON. Raises `NotRunningError` and `RefusedError`."""
@@ -37,7 +38,7 @@ class ControlClient:
             headers={"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=LONGEST_CALL) as answer:  # noqa: S310
+            with self._opener.open(request, timeout=LONGEST_CALL) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             raise RefusedError(_reason(error)) from None

@@ -11,17 +11,26 @@ from dataclasses import dataclass, field, replace
 from microgateway.clock import Clock
 from microgateway.core.fields import HeadError
 from microgateway.core.requests import RequestHead
+from microgateway.data_plane.authentication import Authentication
 from microgateway.data_plane.downstream import Downstream
 from microgateway.data_plane.head_reader import HeadReader
 from microgateway.data_plane.options import Options
 from microgateway.data_plane.pipeline import State
 from microgateway.data_plane.plane import Plane, Recorder
 from microgateway.exchange import Exchange
+from microgateway.persistence.log_stream import LoggedRequest
 from microgateway.simulation.asked import Asked
 from microgateway.simulation.candidates import Candidate, candidates
 from microgateway.simulation.copies import CopiedTargets, copied_verifier
 from microgateway.simulation.upstream_wires import WireConnection, WirePools
-from microgateway.simulation.watching import Seen, WatchedAuthentication, WatchedCircuits, WatchedLimiter, WatchedRouter
+from microgateway.simulation.watching import (
+    Seen,
+    WatchedAuthentication,
+    WatchedCircuits,
+    WatchedCredentials,
+    WatchedLimiter,
+    WatchedRouter,
+)
 from microgateway.simulation.wires import Wire
 from microgateway.simulation.worlds import VirtualWorld
 from microgateway.snapshot import Endpoint, Snapshot
@@ -92,12 +101,12 @@ class _Notebook:
             self._explanation.exchange = exchange
 
 
-def explain(asked: Asked, running: Running, snapshot: Snapshot | None = None) -> Explanation:
-    """What would become of this request at this moment, under the configuration in force, or under another one."""
-    snapshot = snapshot or running.snapshot()
+def explain(asked: Asked, running: Running, row: LoggedRequest | None = None) -> Explanation:
+    """What would become of this request at this moment. With a `row` of the log, whose it is is what the row says."""
+    snapshot = running.snapshot()
     explanation = Explanation(snapshot, asked.octets(running.options.api_key_header), Seen())
     world = VirtualWorld(now=running.clock.now(), wall=running.clock.wall())
-    plane = _plane(explanation, running, world)
+    plane = _plane(explanation, running, world, row)
     wire = _connect(plane, world, asked, running, explanation)
     seen = explanation.seen
     seen.begin()
@@ -112,17 +121,22 @@ def explain(asked: Asked, running: Running, snapshot: Snapshot | None = None) ->
     return explanation
 
 
-def _plane(explanation: Explanation, running: Running, world: VirtualWorld) -> Plane:
+def _plane(explanation: Explanation, running: Running, world: VirtualWorld, row: LoggedRequest | None) -> Plane:
     seen, options = explanation.seen, running.options
     verifier = None if running.verifier is None else copied_verifier(running.verifier)
     service = _Listening(explanation)
+    authentication: Authentication
+    if row is None:
+        authentication = WatchedAuthentication(seen, api_key_header=options.api_key_header, verifier=verifier)
+    else:
+        authentication = WatchedCredentials(seen, row)
     plane = Plane(
         options=options,
         snapshot=replace(explanation.snapshot, routes=WatchedRouter(explanation.snapshot.routes, seen)),
         state=State(
             WatchedLimiter(running.state.limiter, seen),
             WatchedCircuits(running.state.circuits, seen),
-            WatchedAuthentication(seen, api_key_header=options.api_key_header, verifier=verifier),
+            authentication,
             CopiedTargets(running.state.targets),
         ),
         recorder=_Notebook(explanation),

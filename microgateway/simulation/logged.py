@@ -13,6 +13,7 @@ from microgateway.core.routing import Router, Rule
 from microgateway.data_plane.authentication import Authentication
 from microgateway.exchange import Postponed, Problem
 from microgateway.persistence.log_stream import LoggedRequest
+from microgateway.simulation.asked import Asked
 from microgateway.snapshot import Destination, KeyRing, Principal
 
 MOST_HEADS = 20_000
@@ -60,6 +61,13 @@ class LoggedHeads:
         """Whether this row's Host or fields were made up to meet its route's conditions."""
         return row.route_id in self._conditional
 
+    def asked(self, row: LoggedRequest) -> Asked:
+        """The row as a client may have written it, but for its credential."""
+        section = self._section_of(row)
+        fields = tuple((_text(name), _text(value)) for name, value in (section.values or {}).items())
+        host = _text(section.host) or None
+        return Asked(method=row.method, target=row.path + row.query, host=host, fields=fields, client_ip=row.client_ip)
+
     def of(self, row: LoggedRequest) -> RequestHead | None:
         """None for one that can't be judged again: it made no sense, or its path was cut off."""
         known = (row.method, row.path, row.query, row.route_id or "", row.key_id or row.code, row.client_ip)
@@ -73,12 +81,14 @@ class LoggedHeads:
         return head
 
     def _make(self, row: LoggedRequest) -> RequestHead:
-        section = self._plain
-        if row.route_id is not None:
-            section = self._sections.get((row.route_id, outcome_of(row) == PREFLIGHT), section)
-        head = RequestHead(row.method.encode("latin-1"), section)
+        head = RequestHead(row.method.encode("latin-1"), self._section_of(row))
         head.path, head.query = row.path.encode("latin-1", "replace"), row.query.encode("latin-1", "replace")
         return head
+
+    def _section_of(self, row: LoggedRequest) -> FieldSection:
+        if row.route_id is None:
+            return self._plain
+        return self._sections.get((row.route_id, outcome_of(row) == PREFLIGHT), self._plain)
 
 
 def outcome_of(row: LoggedRequest) -> str:
@@ -119,3 +129,7 @@ def _section(host: bytes, values: Mapping[bytes, bytes]) -> FieldSection:
     section.host = section.authority = host
     section.values = dict(values)
     return section
+
+
+def _text(octets: bytes) -> str:
+    return octets.decode("latin-1")

@@ -1,14 +1,16 @@
 """What the control plane asks: the one object that knows the running gateway."""
 
 from microgateway.control_plane.gateway_batches import BatchAnswer, BatchRequest
-from microgateway.control_plane.gateway_replays import ReplayAnswer, ReplayRequest
+from microgateway.control_plane.gateway_replays import ReplayAnswer, ReplayRequest, RowExplanation
 from microgateway.control_plane.gateway_requests import GatewayAnswer, GatewayRequest
 from microgateway.control_plane.jobs import Progress
 from microgateway.control_plane.logs import moment_of
-from microgateway.persistence.log_stream import LogStream
+from microgateway.errors import ConfigurationError
+from microgateway.persistence.log_stream import LoggedRequest, LogStream
 from microgateway.simulation.batch import run_batch
 from microgateway.simulation.conducting import conduct
 from microgateway.simulation.explaining import Running, explain
+from microgateway.simulation.logged import LoggedHeads
 from microgateway.simulation.replaying import Period, replay
 from microgateway.simulation.telling import asked_of, told
 from microgateway.snapshot import Snapshot
@@ -27,6 +29,18 @@ class Simulation:
     def explain(self, request: GatewayRequest) -> GatewayAnswer:
         """What the request would get now, and why."""
         return told(explain(asked_of(request), self._running))
+
+    def explain_row(self, row: LoggedRequest) -> RowExplanation:
+        """What would become of a request of the log now. Raises `ConfigurationError` for one that made no sense."""
+        routes = self._running.snapshot().routes
+        heads = LoggedHeads(routes, routes)
+        if heads.of(row) is None:
+            raise ConfigurationError("This request made no sense, so nothing was judged.", field="row_id")
+        answer = told(explain(heads.asked(row), self._running, row))
+        assumed = ["Its body, and header fields that no condition asks for, are not in the log."]
+        if heads.has_conditions(row):
+            assumed.append("Host and header fields are made up to meet its route's conditions, as they did then.")
+        return RowExplanation(row=row._asdict(), answer=answer, assumed=assumed)
 
     async def batch(self, request: BatchRequest, snapshot: Snapshot, progress: Progress) -> BatchAnswer:
         """What comes of many, under this configuration."""

@@ -73,10 +73,11 @@ class _Teller:
         self._seen = explanation.seen
         exchange = explanation.exchange
         self._judgement = None if exchange is None else exchange.judgement
-        self._code = "" if exchange is None or explanation.sent else exchange.code
-        self._problem_stage = "" if exchange is None or explanation.sent else exchange.stage
-        head, _, body = explanation.answer.partition(b"\r\n\r\n")
         self._is_held = self._judgement is not None and isinstance(self._judgement.outcome, Postponed)
+        has_answer = exchange is not None and not explanation.sent and not self._is_held
+        self._code = exchange.code if has_answer and exchange is not None else ""
+        self._problem_stage = exchange.stage if has_answer and exchange is not None else ""
+        head, _, body = explanation.answer.partition(b"\r\n\r\n")
         self._status = None if explanation.sent or not head else int(head.split(b" ", 2)[1])
         self._fields = fields_of(head)
         self._body = body

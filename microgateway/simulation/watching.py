@@ -17,7 +17,9 @@ from microgateway.core.routing import NotRouted, Router
 from microgateway.core.token_bucket import NANOSECONDS, Grant, Limit
 from microgateway.data_plane.authentication import Authentication
 from microgateway.exchange import Postponed, Problem
+from microgateway.persistence.log_stream import LoggedRequest
 from microgateway.simulation.copies import CopiedCircuits, CopiedLimiter
+from microgateway.simulation.logged import LoggedCredentials
 from microgateway.snapshot import Destination, KeyRing, Principal
 from microgateway.state.interfaces import Circuits, Limiter
 from microgateway.state.limits import Claim
@@ -102,6 +104,22 @@ class WatchedAuthentication(Authentication):
     def __init__(self, seen: Seen, *, api_key_header: str, verifier: Verifier | None) -> None:
         super().__init__(api_key_header=api_key_header, verifier=verifier)
         self._seen = seen
+
+    def authenticate(self, section: FieldSection, keys: KeyRing, wall: float) -> Principal | Problem | Postponed:
+        with self._seen.timed("authenticate"):
+            self._seen.who = who = super().authenticate(section, keys, wall)
+        return who
+
+
+class WatchedCredentials(LoggedCredentials):
+    """Who believes the log."""
+
+    __slots__ = ("_seen",)
+
+    def __init__(self, seen: Seen, row: LoggedRequest) -> None:
+        super().__init__()
+        self._seen = seen
+        self.row = row
 
     def authenticate(self, section: FieldSection, keys: KeyRing, wall: float) -> Principal | Problem | Postponed:
         with self._seen.timed("authenticate"):

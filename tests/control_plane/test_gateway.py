@@ -225,3 +225,9 @@ class TestReplays:
     async def test_a_moment_that_makes_no_sense_is_named(self, control: Control, field: str) -> None:
         problem = await control.post("/api/gateway/replay", {field: "yesterday"}, 422)
         assert [error["field"] for error in problem["errors"]] == [field]
+
+
+class TestRows:
+    async def test_one_that_is_not_there(self, control: Control) -> None:
+        await control.log_database.open()
+        await control.get("/api/gateway/rows/7", 404)

@@ -1,0 +1,105 @@
+"""`microgateway explain`, `simulate` and `replay`: of a gateway that runs, and of one that does not."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from microgateway.cli import main
+from tests.kit.upstream import Upstream, running_upstream
+from tests.process.command import environment
+from tests.process.gateway import Gateway, request, running_gateway
+
+Ask = Callable[..., str]
+
+
+@pytest.fixture
+def ask(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ask:
+    """What a command prints. `port` is the control port; `code` is how it ends."""
+
+    def run(*arguments: str, port: int, code: int = 0) -> str:
+        for name, value in environment(folder, MICROGATEWAY_PORT=str(port)).items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        printed = capsys.readouterr()
+        assert ended.value.code == code, printed
+        return printed.out if code == 0 else printed.err
+
+    return run
+
+
+def shop(gateway: Gateway, upstream: Upstream) -> str:
+    """Orders behind a key with two requests a minute, which has used up three; answers the key."""
+    service = gateway.operator.create("services", name="orders", base_url=upstream.url)
+    gateway.operator.create("routes", path="/orders", service_id=service["id"], methods=["GET"])
+    key: str = gateway.operator.create("keys", name="mobile", requests_per_minute=1, burst_size=2)["key"]
+    assert [gateway.ask(request("/orders/7", key)).status for _ in range(3)] == [200, 200, 429]
+    return key
+
+
+def test_a_running_gateway_is_asked(folder: Path, ask: Ask, tmp_path: Path) -> None:
+    with running_upstream() as upstream, running_gateway(folder) as gateway:
+        key, port = shop(gateway, upstream), gateway.control_port
+        explained = ask("explain", "POST", "/orders/7?a=b", "--key", key, "-H", "X-Foo: bar", port=port)
+        assert explained.startswith("429  rate_limited\n")
+        assert "method: POST is not GET" in explained
+        assert "2 at once" in explained
+        told = json.loads(ask("explain", "GET", "/nowhere", "--json", port=port))
+        assert told["code"] == "api_key_missing"
+
+        row = gateway.operator.http.get("/api/logs").json()["items"][0]
+        of_row = ask("explain", "--row", str(row["id"]), port=port)
+        assert "GET /orders/7 → 429 rate_limited" in of_row
+        assert "It is from 'mobile'." in of_row
+
+        scenario = tmp_path / "scenario.yaml"
+        scenario.write_text(
+            f"requests: [{{path: /orders, api_key: {key}}}]\narrivals: {{per_second: 1, seconds: 60}}\n"
+            "configuration: {keys: {mobile: {burst_size: 10}}}\n"
+        )
+        simulated = ask("simulate", str(scenario), port=port)
+        assert simulated.startswith("60 requests in ")
+        assert "10        200     proxy" in simulated
+
+        proposed = tmp_path / "proposed.json"
+        proposed.write_text(json.dumps({"keys": {"mobile": {"burst_size": 1}}}))
+        replayed = ask("replay", "--since", "1h", "--config", str(proposed), port=port)
+        assert replayed.startswith("1 of 3 requests ")
+        assert "key mobile would have seen 2 of 3 requests refused by limits, and saw 1" in replayed
+        assert ask("replay", "--since", "1h", port=port).startswith("0 of 3 requests ")
+
+
+def test_the_database_answers_where_no_gateway_runs(folder: Path, ask: Ask, tmp_path: Path) -> None:
+    with running_upstream() as upstream, running_gateway(folder) as gateway:
+        key = shop(gateway, upstream)
+        assert len(gateway.operator.http.get("/api/logs").json()["items"]) == 3
+    scenario = tmp_path / "scenario.json"
+    scenario.write_text(json.dumps({"requests": [{"path": "/orders", "api_key": key}] * 3}))
+    told: Any = json.loads(ask("explain", "GET", "/orders", "--key", key, "--json", port=9))
+    assert (told["status"], told["stage"]) == (None, "proxy")
+    assert json.loads(ask("simulate", str(scenario), "--json", "--offline", port=9))["admitted"] == 2
+    assert ask("replay", "--since", "1h", "--offline", port=9).startswith("0 of 3 requests ")
+    assert "GET /orders/7 → 429" in ask("explain", "--row", "3", "--offline", port=9)
+    assert "with the id '4'" in ask("explain", "--row", "4", "--offline", port=9, code=1)
+    assert "Say when by ISO 8601" in ask("replay", "--since", "yesterday", "--offline", port=9, code=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("explain", "GET", "/", "--header", "nonsense"), "is not a name, a colon and a value"),
+        (("explain", "GET", "/", "--client-ip", "nowhere"), "client_ip"),
+        (("explain", "GET", "/", "--upstream", "live"), "a live request needs a gateway that runs"),
+        (("explain", "GET", "/"), "no gateway has run"),
+        (("replay",), "no gateway has run"),
+        (("simulate", "missing.json"), "can't be read"),
+    ],
+)
+def test_what_makes_no_sense_is_one_line(arguments: tuple[str, ...], complaint: str, ask: Ask, folder: Path) -> None:
+    said = ask(*arguments, "--offline", port=9, code=1)
+    assert complaint in said
+    assert said.count("\n") == 1
+    assert not folder.exists()
