@@ -9,7 +9,6 @@ from pathlib import Path
 from benchmarks.peers.contender import METERED_BY_PATH, Contender, LineCount, Place
 from benchmarks.peers.templates import write_config
 from benchmarks.processes import free_port, running
-from benchmarks.workload import AMPLE, KEY, KEY_HEADER, METERED_BURST, METERED_PATH, METERED_PER_MINUTE, PATH
 
 
 def find_envoy() -> Path | None:
@@ -32,20 +31,7 @@ class Envoy:
     @contextmanager
     def start(self, place: Place) -> Iterator[Contender]:
         port = free_port()
-        values: dict[str, object] = {
-            "folder": place.folder,
-            "port": port,
-            "upstream_port": place.upstream_port,
-            "path": PATH,
-            "metered_path": METERED_PATH,
-            "key": KEY,
-            "key_header": KEY_HEADER,
-            "per_second": AMPLE.per_second,
-            "burst": AMPLE.burst,
-            "metered_per_minute": METERED_PER_MINUTE,
-            "metered_burst": METERED_BURST,
-        }
-        config = write_config("envoy.yaml", place.folder, values)
+        config = write_config("envoy.yaml", place.folder, port=port, upstream_port=place.upstream_port)
         command = [str(find_envoy()), "-c", str(config), "--concurrency", "1", "--disable-hot-restart", "-l", "warning"]
         with running(self.name, command, core=place.core, folder=place.folder) as process:
             process.wait_for_port(port)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from benchmarks.peers.contender import METERED_BY_PATH, Contender, LineCount, Place
 from benchmarks.peers.templates import write_config
 from benchmarks.processes import free_port, running
-from benchmarks.workload import AMPLE, KEY, KEY_HEADER, METERED_BURST, METERED_PATH, PATH
+from benchmarks.workload import KEY
 
 
 def find_haproxy() -> str | None:
@@ -29,17 +29,7 @@ class HAProxy:
     def start(self, place: Place) -> Iterator[Contender]:
         port = free_port()
         (place.folder / "keys.map").write_text(f"{KEY} bench\n")
-        values: dict[str, object] = {
-            "folder": place.folder,
-            "port": port,
-            "upstream_port": place.upstream_port,
-            "path": PATH,
-            "metered_path": METERED_PATH,
-            "key_header": KEY_HEADER,
-            "per_minute": AMPLE.per_minute,
-            "metered_burst": METERED_BURST,
-        }
-        config = write_config("haproxy.cfg", place.folder, values)
+        config = write_config("haproxy.cfg", place.folder, port=port, upstream_port=place.upstream_port)
         command = [find_haproxy() or "haproxy", "-db", "-f", str(config)]
         with running(self.name, command, core=place.core, folder=place.folder) as process:
             process.wait_for_port(port)

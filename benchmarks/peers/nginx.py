@@ -11,7 +11,6 @@ from pathlib import Path
 from benchmarks.peers.contender import METERED_BY_KEY, Contender, LineCount, Place
 from benchmarks.peers.templates import write_config
 from benchmarks.processes import Process, free_port, running
-from benchmarks.workload import AMPLE, KEY, METERED_BURST, METERED_KEY, METERED_PER_MINUTE, PATH
 
 LUA_PARTS = (Path("/usr/lib/nginx/modules/ngx_http_lua_module.so"), Path("/usr/share/lua/5.1/resty/core.lua"))
 
@@ -28,14 +27,13 @@ def running_nginx(
     """nginx with one of our configurations, listening on `port`, with every file of it in the place's folder."""
     folder = place.folder
     shared: dict[str, object] = {
-        "folder": folder,
         "port": port,
         "upstream_port": place.upstream_port,
         # As root nginx would make its workers `nobody`, who may not enter our folder; for others it is no use.
         "user": f"user {getpass.getuser()};" if os.geteuid() == 0 else "",
-        "temporary": write_config("nginx-temporary.conf", folder, {"folder": folder}),
+        "temporary": write_config("nginx-temporary.conf", folder),
     }
-    config = write_config(template, folder, shared | (values or {}))
+    config = write_config(template, folder, **shared, **(values or {}))
     command = [find_nginx() or "nginx", "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(config)]
     with running(name, command, core=place.core, folder=folder) as process:
         process.wait_for_port(port)
@@ -92,18 +90,8 @@ class LuaNginx:
     @contextmanager
     def start(self, place: Place) -> Iterator[Contender]:
         port = free_port()
-        policy: dict[str, object] = {
-            "key": KEY,
-            "per_second": AMPLE.per_second,
-            "burst": AMPLE.burst,
-            "metered_key": METERED_KEY,
-            "metered_per_minute": METERED_PER_MINUTE,
-            "metered_burst": METERED_BURST,
-        }
-        write_config("policy.lua", place.folder, policy)
-        with running_nginx(
-            self.name, "nginx-lua.conf", place, port=port, values={"path": PATH, "phases": self.phases}
-        ) as process:
+        write_config("policy.lua", place.folder)
+        with running_nginx(self.name, "nginx-lua.conf", place, port=port, values={"phases": self.phases}) as process:
             records = LineCount(place.folder / "access.log")
             yield Contender(name=self.name, process=process, port=port, metered=METERED_BY_KEY, records=records)
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from benchmarks.peers.contender import METERED_BY_PATH, Contender, LineCount, Place
 from benchmarks.peers.templates import write_config
 from benchmarks.processes import free_port, running
-from benchmarks.workload import AMPLE, KEY, KEY_HEADER, METERED_BURST, METERED_PATH, METERED_PER_MINUTE, PATH
 
 
 def find_traefik() -> str | None:
@@ -31,8 +30,8 @@ class Traefik:
     @contextmanager
     def start(self, place: Place) -> Iterator[Contender]:
         port = free_port()
-        write_config("traefik-routes.yaml", place.folder, self._routes(place))
-        config = write_config("traefik.yaml", place.folder, {"folder": place.folder, "port": port})
+        write_config("traefik-routes.yaml", place.folder, upstream_port=place.upstream_port)
+        config = write_config("traefik.yaml", place.folder, port=port)
         command = [find_traefik() or "traefik", f"--configFile={config}"]
         environment = os.environ | {"GOMAXPROCS": "1"}
         with running(self.name, command, core=place.core, folder=place.folder, environment=environment) as process:
@@ -45,16 +44,3 @@ class Traefik:
                 metered=METERED_BY_PATH,
                 records=LineCount(place.folder / "access.log"),
             )
-
-    def _routes(self, place: Place) -> dict[str, object]:
-        return {
-            "upstream_port": place.upstream_port,
-            "path": PATH,
-            "metered_path": METERED_PATH,
-            "key": KEY,
-            "key_header": KEY_HEADER,
-            "per_second": AMPLE.per_second,
-            "burst": AMPLE.burst,
-            "metered_per_minute": METERED_PER_MINUTE,
-            "metered_burst": METERED_BURST,
-        }
