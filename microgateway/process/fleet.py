@@ -7,7 +7,7 @@ and comes back with it.
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -168,10 +168,7 @@ class Fleet:
         for worker in workers:
             worker.flushed.clear()
             worker.link.send(Kind.FLUSH)
-        if workers:
-            await asyncio.wait(
-                [asyncio.create_task(worker.flushed.wait()) for worker in workers], timeout=LONGEST_FLUSH
-            )
+        await _within(LONGEST_FLUSH, [worker.flushed.wait() for worker in workers])
 
     def renew_files(self) -> None:
         for worker in self._workers.values():
@@ -250,15 +247,23 @@ class Fleet:
 
     async def _wait(self, workers: Sequence[AttachedWorker], version: int) -> list[AttachedWorker]:
         """Those that have not put this version in force in time."""
-        waiting = [asyncio.create_task(worker.applies(version)) for worker in workers]
-        if waiting:
-            _, late = await asyncio.wait(waiting, timeout=LONGEST_APPLYING)
-            for task in late:
-                task.cancel()
+        await _within(LONGEST_APPLYING, [worker.applies(version) for worker in workers])
         return [worker for worker in workers if worker.applied < version and not worker.gone]
 
     def _reports(self) -> Iterator[Report]:
         return (worker.report for worker in self._workers.values() if worker.report is not None)
+
+
+async def _within(seconds: float, waits: Iterable[Coroutine[Any, Any, object]]) -> None:
+    """Until all of them are over, or this long; then nobody waits on."""
+    waiting = [asyncio.create_task(each) for each in waits]
+    if not waiting:
+        return
+    try:
+        await asyncio.wait(waiting, timeout=seconds)
+    finally:
+        for task in waiting:
+            task.cancel()
 
 
 def _message(version: int, before: Snapshot, after: Snapshot) -> bytes:
