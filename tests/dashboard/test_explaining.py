@@ -36,6 +36,30 @@ async def test_a_request_walks_the_stages(dashboard: Dashboard, upstream: Stoppa
     await expect(result).to_contain_text("The gateway would answer 429.")
 
 
+async def test_a_request_is_sent_to_its_service_or_to_a_simulated_one(
+    dashboard: Dashboard, upstream: StoppableUpstream
+) -> None:
+    page = dashboard.page
+    dashboard.gateway.operator.create_public_route("/users", upstream.url)
+    await dashboard.sign_in("explain?path=/users/7")
+    result = page.get_by_role("region", name="What would happen")
+    await expect(result).to_contain_text("It would go to behind /users")
+    assert upstream.asked == 0
+    await page.get_by_label("Sent to").select_option("live")
+    await dashboard.button("Explain").click()
+    await expect(result).to_contain_text("The answer was 200, in")
+    await expect(result.locator("[data-stage=attempt]")).to_contain_text("passed")
+    assert upstream.asked == 1
+    await page.get_by_label("Sent to").select_option("simulated")
+    await page.get_by_label("Share of errors").fill("1")
+    await page.get_by_label("Status of errors").fill("507")
+    await dashboard.button("Explain").click()
+    await expect(result).to_contain_text("The answer was 507, in")
+    assert upstream.asked == 1
+    await result.get_by_role("link", name="in the log").click()
+    await expect(page.locator("main .row-open", has_text="/users/7")).to_have_count(2)
+
+
 async def test_a_request_of_the_log_is_explained(dashboard: Dashboard) -> None:
     gateway = dashboard.gateway
     gateway.ask(request("/no/such/thing?a=b"))

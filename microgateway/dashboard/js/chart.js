@@ -7,12 +7,18 @@ const HEIGHT = 190;
 const EDGE = { top: 10, right: 4, bottom: 22, left: 46 };
 const SHORT = 120; // seconds; below, times are told with seconds
 
+/** How a request ended, as series of a chart. */
+export const OUTCOMES = [
+  ["success", "Success"], ["redirect", "Redirect"], ["client_error", "Client error"], ["refused", "Refused"], ["limited", "Limited"],
+  ["upstream_error", "Upstream error"], ["gateway_error", "Gateway error"], ["client_closed", "Client left"],
+].map(([id, label]) => ({ id, label }));
+
 /**
  * `series`: `[{ id, label }]`, whose colour is the class `c-<id>`. `kind` is `columns` (stacked) or `lines`. `format`
  * makes words of a value. `update({ points, slot, marks })` takes `points` as `[{ start, values }]`, with seconds since
- * the epoch; a value that is null is not there.
+ * the epoch, or since whatever `clock(seconds, slot)` makes words of; a value that is null is not there.
  */
-export function createChart({ title, kind, series, format, unit, total }) {
+export function createChart({ title, kind, series, format, unit, total, clock = timeOf }) {
   let data = { points: [], slot: 1, marks: [] };
   let pointed = null;
   const drawing = s("svg", { class: "chart", height: HEIGHT, role: "img", "aria-label": title });
@@ -56,14 +62,14 @@ export function createChart({ title, kind, series, format, unit, total }) {
   }
 
   function draw() {
-    if (!drawing.hasAttribute("hidden")) paint(drawing, { ...data, kind, series, format, pointed });
-    else fill(table, tableOf(title, series, data, format));
+    if (!drawing.hasAttribute("hidden")) paint(drawing, { ...data, kind, series, format, clock, pointed });
+    else fill(table, tableOf(title, series, data, format, clock));
     tell();
   }
 
   function tell() {
     const at = pointed === null ? null : data.points[pointed];
-    say(when, at ? timeOf(at.start, data.slot) : "");
+    say(when, at ? clock(at.start, data.slot) : "");
     for (const { id } of series) {
       const { value, item } = values.get(id);
       const number = at ? at.values[id] : total(data.points, id);
@@ -110,7 +116,7 @@ function pathOf(spots) {
   return path;
 }
 
-function paint(drawing, { points, slot, marks, kind, series, format, pointed }) {
+function paint(drawing, { points, slot, marks, kind, series, format, clock, pointed }) {
   const width = Math.max(120, drawing.parentNode.clientWidth - 32);
   const inner = { width: width - EDGE.left - EDGE.right, height: HEIGHT - EDGE.top - EDGE.bottom };
   const top = roof(Math.max(...points.map((entry) => highest(entry, series, kind)), 0));
@@ -124,7 +130,7 @@ function paint(drawing, { points, slot, marks, kind, series, format, pointed }) 
   ]);
   const step = Math.ceil(points.length / Math.max(2, Math.floor(width / 130)));
   const times = points.map((entry, place) => place % step || place + step * 0.4 > points.length ? null
-    : s("text", { class: "tick", x: x(place), y: HEIGHT - 5 }, timeOf(entry.start, slot)));
+    : s("text", { class: "tick", x: x(place), y: HEIGHT - 5 }, clock(entry.start, slot)));
   const shapes = kind === "columns" ? columns(points, series, x, y, inner.width) : lines(points, series, x, y, inner.width);
   const changes = marks.map(({ at, label }) => {
     const place = (at - points[0]?.start) / slot;
@@ -175,10 +181,10 @@ function timeOf(start, slot) {
   return (slot < SHORT ? (slot < 10 ? time : shortTime) : shortTime)(start * 1000);
 }
 
-function tableOf(title, series, { points, slot }, format) {
+function tableOf(title, series, { points, slot }, format, clock) {
   const shown = series.filter(({ id }) => points.some((entry) => entry.values[id]));
   const head = h("tr", {}, h("th", { scope: "col" }, "Time"), shown.map(({ label }) => h("th", { class: "right", scope: "col" }, label)));
-  const rows = [...points].reverse().map((entry) => h("tr", {}, h("th", { scope: "row" }, timeOf(entry.start, slot)), shown.map(({ id }) => h("td", { class: "right" }, entry.values[id] === null ? "–" : format(entry.values[id] ?? 0)))));
+  const rows = [...points].reverse().map((entry) => h("tr", {}, h("th", { scope: "row" }, clock(entry.start, slot)), shown.map(({ id }) => h("td", { class: "right" }, entry.values[id] === null ? "–" : format(entry.values[id] ?? 0)))));
   return h("table", {}, h("caption", { class: "unseen" }, title), h("thead", {}, head), h("tbody", {}, rows));
 }
 

@@ -3,13 +3,16 @@
 import { fill, freshId, h, icon, span } from "./dom.js";
 
 /**
- * `fields`: `{ name, label, kind, hint?, placeholder?, wide?, required?, options?, default? }` or
- * `{ group, fields, isOpen? }`. A name with dots is a field of an object. Answers `{ node, body, patch, show, busy }`.
+ * `fields`: `{ name, label, kind, hint?, placeholder?, wide?, required?, options?, default?, when? }` or
+ * `{ group, fields, isOpen? }`. A name with dots is a field of an object; `when` are values of other fields without which it
+ * is hidden and left out. Answers `{ node, body, patch, show }`.
  */
 export function createForm({ fields, values = {}, onSubmit, id = freshId("form") }) {
   const made = [];
   const problem = h("div", { class: "form-problem", role: "alert", hidden: true });
   const node = h("form", { id, novalidate: true, class: "form-grid" }, problem, build(fields, values, made));
+  node.addEventListener("change", arrange);
+  arrange();
   node.addEventListener("submit", async (event) => {
     event.preventDefault();
     clear();
@@ -19,6 +22,11 @@ export function createForm({ fields, values = {}, onSubmit, id = freshId("form")
       show(error);
     }
   });
+
+  function arrange() {
+    const isAsked = (field) => Object.entries(field.when ?? {}).every(([name, values]) => values.includes(made.find((other) => other.name === name).read()));
+    for (const field of made) field.place.hidden = !isAsked(field);
+  }
 
   function clear() {
     problem.hidden = true;
@@ -30,10 +38,10 @@ export function createForm({ fields, values = {}, onSubmit, id = freshId("form")
     if (error.name === "AbortError") return;
     const rest = [];
     for (const { field, message } of error.errors ?? []) {
-      const place = made.find(({ name }) => field === name || field.startsWith(`${name}.`)) ?? made.find(({ names }) => names?.includes(field.split(".")[0]));
+      const place = made.find(({ name }) => name && (field === name || field.startsWith(`${name}.`))) ?? made.find(({ names }) => names?.includes(field.split(".")[0]));
       const at = place && field !== place.name ? `${inWords(place.name ? field.slice(place.name.length + 1) : field)}: ` : "";
       if (place) place.complain(at + message);
-      else rest.push(`${field}: ${message}`);
+      else rest.push(field ? `${field}: ${message}` : message);
     }
     const wrong = made.find((field) => field.isWrong());
     const needsWords = !wrong || rest.length > 0;
@@ -51,7 +59,7 @@ export function createForm({ fields, values = {}, onSubmit, id = freshId("form")
     /** What POST takes: fields that were left empty are left out. */
     body() {
       const result = {};
-      for (const field of made) {
+      for (const field of made.filter(({ place }) => !place.hidden)) {
         const value = field.read();
         if (field.names) Object.assign(result, value);
         else if (value !== undefined && value !== null) put(result, field.name, value);
@@ -96,11 +104,16 @@ function buildOne(field, values, made) {
   const ids = { input: freshId("field"), hint: freshId("hint"), error: freshId("error") };
   const control = CONTROLS[field.kind ?? "text"](field, value, ids);
   const error = h("p", { class: "error", id: ids.error, hidden: true });
+  const hint = field.hint ? h("p", { class: "hint", id: ids.hint }, field.hint) : null;
+  const isWide = field.wide || ["targets", "several"].includes(field.kind);
+  const place = h("div", { class: `field${isWide ? " wide" : ""}` }, control.isLabelled ? null : labelOf(field, ids), control.node, hint, error);
   const described = [field.hint && ids.hint, ids.error].filter(Boolean).join(" ");
   control.input.setAttribute("aria-describedby", described);
   made.push({
     name: field.name,
     names: field.names,
+    when: field.when,
+    place,
     input: control.input,
     read: control.read,
     before: control.read(),
@@ -112,9 +125,7 @@ function buildOne(field, values, made) {
       else control.input.removeAttribute("aria-invalid");
     },
   });
-  const hint = field.hint ? h("p", { class: "hint", id: ids.hint }, field.hint) : null;
-  const isWide = field.wide || ["targets", "several"].includes(field.kind);
-  return h("div", { class: `field${isWide ? " wide" : ""}` }, control.isLabelled ? null : labelOf(field, ids), control.node, hint, error);
+  return place;
 }
 
 function labelOf(field, ids) {
@@ -194,7 +205,8 @@ const CONTROLS = {
   },
   /** Header lines as an object; one that comes twice has a list. */
   headers(field, value, ids) {
-    const control = CONTROLS.lines(field, value, ids);
+    const lines = Object.entries(value ?? {}).flatMap(([name, texts]) => [texts].flat().map((text) => `${name}: ${text}`));
+    const control = CONTROLS.lines(field, lines.join("\n"), ids);
     const read = () => {
       const result = {};
       for (const line of (control.read() ?? "").split("\n").filter((text) => text.trim())) {

@@ -118,6 +118,12 @@ export function facts(entries) {
   return h("dl", { class: "facts" }, entries.filter(Boolean).map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
 }
 
+/** A table that is as it is: text or elements in each cell. */
+export function plainTable(caption, heads, rows) {
+  return h("div", { class: "wide-table", tabindex: "0", role: "region", "aria-label": caption }, h("table", {}, h("caption", { class: "unseen" }, caption),
+    h("thead", {}, h("tr", {}, heads.map((head) => h("th", { scope: "col" }, head)))), h("tbody", {}, rows.map((cells) => h("tr", {}, cells.map((cell) => h("td", {}, cell)))))));
+}
+
 /** Calls `work` now and every so many seconds, while the page is seen, until `signal` says that the view is gone. */
 export function repeat(seconds, signal, work) {
   let timer = 0;

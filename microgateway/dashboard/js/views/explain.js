@@ -1,38 +1,92 @@
-// #/explain: what the gateway would do with a request, stage by stage. Nothing is sent, taken, counted or logged.
+// #/explain: what the gateway would do with a request, stage by stage, and with many of them, over time.
 
 import { all, api } from "../api.js";
 import { fill, h, icon, span } from "../dom.js";
 import { createForm } from "../form.js";
-import { count } from "../format.js";
-import { badge, empty, viewHead } from "../parts.js";
-import { keep } from "../router.js";
+import { count, milliseconds } from "../format.js";
+import { badge, empty, plainTable, segments, viewHead } from "../parts.js";
+import { href, keep } from "../router.js";
+import { batchFields, batchOf, runBatch, scriptFields, storyOf } from "./batch.js";
 
 const METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
 const VERDICTS = { passed: "good", refused: "bad", postponed: "warn", skipped: "off", not_reached: "off" };
 const TITLES = { normalise: "Read", guards: "Guards", authenticate: "Credential", rate_limit: "Rate limit", route: "Route", circuit: "Circuit", target: "Target", attempt: "Upstream" };
 
 export function mount(view, { query, signal }) {
-  const result = h("section", { class: "stack", "aria-label": "What would happen", "aria-live": "polite" });
-  const submit = h("button", { class: "button primary", type: "submit" }, icon("explain"), "Explain");
-  const form = createForm({ fields: fieldsOf(), values: { method: "GET", ...query }, onSubmit: explain });
-  submit.setAttribute("form", form.node.id);
+  const status = h("div", { role: "status" });
+  const rest = h("div", { class: "stack" });
+  const submit = h("button", { class: "button primary", type: "submit" });
+  const asking = h("div", { class: "card-body stack" });
+  let mode = query.mode === "batch" ? "batch" : "one";
+  let form = null;
   let names = new Map();
+  let turn = 0;
+  let left = new AbortController();
   fill(view,
-    viewHead("Explain", "What would become of a request, and why. Nothing is sent, taken or counted."),
-    h("div", { class: "explain" }, h("section", { class: "card", "aria-label": "The request" }, h("div", { class: "card-body stack" }, form.node, submit)), result));
-  fill(result, h("div", { class: "card" }, empty({ drawing: "explain", title: "Describe a request", text: "Its path is enough. The data plane's own code says what would become of it." })));
-  if (query.path) form.node.requestSubmit();
+    viewHead("Explain", "What would become of a request, or of many, and why.",
+      segments({ label: "How many", options: [["one", "One request"], ["batch", "Many requests"]], value: mode, onchange: (value) => { mode = value; keep({ mode: value === "one" ? "" : value }); build(form.body()); } })),
+    h("div", { class: "explain" }, h("section", { class: "card", "aria-label": "The request" }, asking), h("section", { class: "stack", "aria-label": "What would happen" }, status, rest)));
+  build({ method: "GET", ...query });
+  if (query.path && mode === "one") form.node.requestSubmit();
+
+  function build(values) {
+    turn += 1;
+    left.abort();
+    left = new AbortController();
+    const isOne = mode === "one";
+    form = createForm({ fields: [...requestFields(), ...(isOne ? upstreamFields() : batchFields())], values, onSubmit: isOne ? explain : run });
+    submit.setAttribute("form", form.node.id);
+    fill(submit, icon(isOne ? "explain" : "play"), isOne ? "Explain" : "Run");
+    fill(asking, form.node, submit);
+    fill(status);
+    fill(rest, h("div", { class: "card" }, isOne
+      ? empty({ drawing: "explain", title: "Describe a request", text: "Its path is enough. The data plane's own code says what would become of it." })
+      : empty({ drawing: "pulse", title: "Describe a request and how it comes", text: "It goes through a data plane of its own, again and again, to simulated services. Traffic is not touched by it." })));
+  }
 
   async function explain() {
+    const own = (turn += 1);
     const asked = form.body();
-    keep({ method: asked.method === "GET" ? "" : asked.method, path: asked.path, host: asked.host });
+    remember(asked);
     const answer = await api.post("api/gateway/request", asked);
+    await learnNames();
+    if (own === turn && !signal.aborted) show(outcomeOf(answer, names), h("ol", { class: "walk" }, answer.stages.map((stage) => stageOf(stage, names))));
+  }
+
+  async function run() {
+    const own = (turn += 1);
+    const asked = form.body();
+    remember(asked);
+    submit.disabled = true;
+    try {
+      const gone = AbortSignal.any([signal, left.signal]);
+      fill(status);
+      const job = await runBatch(batchOf(asked), rest, gone);
+      await learnNames();
+      if (own === turn && !signal.aborted) show(...storyOf(job, names));
+    } catch (error) {
+      if (own === turn) fill(rest);
+      throw error;
+    } finally {
+      submit.disabled = false;
+    }
+  }
+
+  function show(note, more) {
+    fill(status, note);
+    fill(rest, more);
+  }
+
+  function remember({ method, path, host }) {
+    keep({ method: method === "GET" ? "" : method, path, host });
+  }
+
+  async function learnNames() {
     if (names.size === 0) names = new Map((await all("api/services").catch(() => [])).map(({ id, name }) => [id, name]));
-    if (!signal.aborted) fill(result, outcomeOf(answer, names), h("ol", { class: "walk" }, answer.stages.map((stage) => stageOf(stage, names))));
   }
 }
 
-function fieldsOf() {
+function requestFields() {
   return [
     { name: "method", kind: "select", label: "Method", options: METHODS.map((name) => [name, name]) },
     { name: "host", label: "Host", optional: true, mono: true, placeholder: "localhost" },
@@ -45,12 +99,24 @@ function fieldsOf() {
   ];
 }
 
+function upstreamFields() {
+  const simulated = { upstream: ["simulated"] };
+  const options = [["none", "Nobody: only say what would happen"], ["simulated", "A simulated service"], ["live", "The service itself"]];
+  return [
+    { name: "upstream", kind: "select", label: "Sent to", options, default: "none", wide: true, hint: "With a service, it goes the way of traffic: it takes tokens, is counted and logged." },
+    ...scriptFields("script", simulated),
+  ];
+}
+
 function outcomeOf(answer, names) {
   const isForwarded = answer.status === null;
   const service = names.get(answer.service_id) ?? answer.service_id;
-  return h("div", { class: `note tone-${isForwarded ? "good" : answer.status >= 500 ? "bad" : "warn"}` },
-    h("strong", {}, isForwarded ? `It would go to ${service}, which answers.` : `The gateway would answer ${answer.status}.`), " ",
-    isForwarded ? "Nobody knows its answer before it is asked." : answer.code ? ["The reason is ", h("code", {}, answer.code), "."] : null,
+  const wasSent = answer.upstream !== "none";
+  const verdict = isForwarded ? `It would go to ${service}, which answers.` : wasSent ? `The answer was ${answer.status}, in ${milliseconds(answer.latency_ms)}.` : `The gateway would answer ${answer.status}.`;
+  return h("div", { class: `note tone-${isForwarded || answer.status < 400 ? "good" : answer.status >= 500 ? "bad" : "warn"}` },
+    h("strong", {}, verdict), " ",
+    isForwarded ? "Nobody knows its answer before it is asked." : answer.code ? ["The reason is ", h("code", {}, answer.code), ". "] : null,
+    wasSent ? ["It is ", h("a", { href: href("logs", { path: answer.stages[0]?.request?.path }) }, "in the log"), "."] : null,
     answer.headers.length ? h("details", {}, h("summary", {}, isForwarded ? "Header lines that the gateway adds" : "Its answer"), h("pre", { class: "sample" }, answer.headers.map(([name, value]) => `${name}: ${value}\n`), answer.body ? `\n${answer.body}` : "")) : null);
 }
 
@@ -64,13 +130,8 @@ function stageOf(stage, names) {
       stage.upstream_request ? upstreamOf(stage.upstream_request) : null));
 }
 
-function table(caption, heads, rows) {
-  return h("div", { class: "wide-table", tabindex: "0", role: "region", "aria-label": caption }, h("table", {}, h("caption", { class: "unseen" }, caption),
-    h("thead", {}, h("tr", {}, heads.map((head) => h("th", { scope: "col" }, head)))), h("tbody", {}, rows.map((cells) => h("tr", {}, cells.map((cell) => h("td", {}, cell)))))));
-}
-
 function limitsOf(limits) {
-  return table("Limits", ["Limit", "Counted as", "Tokens", "Next token"], limits.map((limit) => [
+  return plainTable("Limits", ["Limit", "Counted as", "Tokens", "Next token"], limits.map((limit) => [
     [limit.name, span("sub", `${count(limit.requests_per_minute)}/min, burst ${count(limit.burst_size)}${limit.enforced ? "" : ", shadow"}`)],
     h("code", {}, limit.counted_as),
     span(limit.admitted ? "number" : "number bad", `${limit.tokens_before.toFixed(2)} → ${limit.tokens_after.toFixed(2)}`),
@@ -79,7 +140,7 @@ function limitsOf(limits) {
 }
 
 function candidatesOf(candidates, names) {
-  return table("Routes that take this path", ["Route", "Service", "Priority", "Verdict"], candidates.map((route) => [
+  return plainTable("Routes that take this path", ["Route", "Service", "Priority", "Verdict"], candidates.map((route) => [
     [h("a", { class: "mono", href: `#/routes?open=${encodeURIComponent(route.route_id)}` }, route.path), span("sub", [route.match, ...route.methods, ...route.hosts].join(" · "))],
     names.get(route.service_id) ?? route.service_id,
     String(route.priority),

@@ -1,7 +1,7 @@
 // #/: how the gateway is doing, with what needs somebody first.
 
 import { all, api } from "../api.js";
-import { createChart, sparkline } from "../chart.js";
+import { createChart, OUTCOMES, sparkline } from "../chart.js";
 import { fill, h, icon, say, span } from "../dom.js";
 import { ago, count, milliseconds, percent, rate } from "../format.js";
 import { createFreshness } from "../freshness.js";
@@ -12,10 +12,6 @@ import { href, keep } from "../router.js";
 import { stateOf } from "../key_state.js";
 
 const WINDOWS = [["1m", "1 min"], ["10m", "10 min"], ["1h", "1 h"], ["24h", "24 h"]];
-const OUTCOMES = [
-  ["success", "Success"], ["redirect", "Redirect"], ["client_error", "Client error"], ["refused", "Refused"], ["limited", "Limited"],
-  ["upstream_error", "Upstream error"], ["gateway_error", "Gateway error"], ["client_closed", "Client left"],
-].map(([id, label]) => ({ id, label }));
 const MOST_SERVICES = 12;
 const MOST_MARKS = 200;
 const REFRESH = 5; // seconds, should the stream be away
