@@ -138,11 +138,11 @@ class Configuration:
         snapshot = self._snapshot
         if change is None:
             return snapshot
-        if change.services or change.routes or change.rate_limits:
-            snapshot = await self._compile(proposed_table(self._table, change, self._mint), snapshot)
-        if change.keys:
-            known = {key.id: key for key in await self.repository.keys.fold(list)}
-            for key in proposed_keys(known, change.keys, self._mint):
+        table = proposed_table(self._table, change, self._mint)
+        snapshot = await self._compile(table, snapshot)
+        if change.keys or "keys" in change.whole:
+            known = {key.id: key for key in await self.repository.keys.fold(list) if not key.is_revoked()}
+            for key in proposed_keys(known, change, table.services, self._mint):
                 snapshot = snapshot.with_key(key)
         return snapshot
 

@@ -12,6 +12,10 @@ MOST_REAL = 60_000
 LONGEST_VIRTUAL = 86_400.0  # seconds
 LONGEST_REAL = 600.0
 
+Kind = Literal["services", "routes", "keys", "rate_limits"]
+Patches = dict[str, dict[str, Any] | None]
+_NAMED_BY = {"services": "name", "routes": "path", "keys": "name", "rate_limits": "name"}
+
 Seconds = Annotated[float, Field(ge=0, le=LONGEST_VIRTUAL, allow_inf_nan=False)]
 Rate = Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)]
 
@@ -54,12 +58,36 @@ class Configuration(_Part):
     """Another configuration than the one in force: what is to change of it, by id, or by a name that is the only one.
 
     Each is a merge patch (RFC 7396); null takes it away; an unknown name makes a new one. A route's name is its path.
+    Of a kind in `whole` all is named: what is not is gone, a key switched off. In place of an object a kind may be a
+    list, as in a seed file; then it is whole, and what a list names by `service`, `services` and `route` is meant.
     """
 
-    services: dict[str, dict[str, Any] | None] = {}
-    routes: dict[str, dict[str, Any] | None] = {}
-    keys: dict[str, dict[str, Any] | None] = {}
-    rate_limits: dict[str, dict[str, Any] | None] = {}
+    services: Patches = {}
+    routes: Patches = {}
+    keys: Patches = {}
+    rate_limits: Patches = {}
+    whole: list[Kind] = []
+
+    @model_validator(mode="before")
+    @classmethod
+    def read_lists(cls, document: object) -> object:
+        """Lists as objects, by name."""
+        if not isinstance(document, dict):
+            return document
+        lists = {kind: entries for kind in _NAMED_BY if isinstance(entries := document.get(kind), list)}
+        read = {kind: _by_name(entries, _NAMED_BY[kind]) for kind, entries in lists.items()}
+        return {**document, **read, "whole": [*document.get("whole", ()), *lists]} if lists else document
+
+
+def _by_name(entries: list[Any], name: str) -> dict[str, Any]:
+    """Each entry by its name; of several with the same, as routes of one path may be, each is a new one."""
+    found: dict[str, Any] = {}
+    for number, entry in enumerate(entries):
+        if not isinstance(entry, dict) or not isinstance(entry.get(name), str):
+            raise ValueError(f"entry {number} of a list has no {name}")
+        alone = sum(isinstance(other, dict) and other.get(name) == entry[name] for other in entries) == 1
+        found[entry[name] if alone else f"{entry[name]} ({number})"] = entry
+    return found
 
 
 class BatchRequest(_Part):

@@ -158,6 +158,8 @@ class Differences:
             self._limited_before[key] += before == "rate_limited"
             self._limited_after[key] += after == "rate_limited"
         moved = after == FORWARDED and destination is not None and destination.id != row.route_id
+        if moved and destination is not None:  # a route that was made anew and does the same is no other one
+            moved = (destination.path, destination.upstream.id) != (row.route, row.service_id)
         if before != after or moved:
             self._add(row, before, after, judgement)
 

@@ -198,6 +198,28 @@ class TestProposals:
             401: 1
         }
 
+    async def test_a_whole_file_as_a_seed_has_it(self, control: Control) -> None:
+        _, key = await shop(control)
+        other = await control.key("other")
+        whole = {
+            "services": [{"name": "new", "base_url": "http://127.0.0.1:9000"}],
+            "routes": [
+                {"path": "/orders", "service": "new", "methods": ["GET"]},
+                {"path": "/orders", "service": "new", "methods": ["PUT"]},
+            ],
+            "keys": [{"name": "mobile", "services": ["new"], "requests_per_minute": 60, "burst_size": 5}],
+            "rate_limits": [
+                {"name": "busy", "service": "new", "requests_per_minute": 60, "burst_size": 3, "count_by": "all"}
+            ],
+        }
+        ours = [{"path": "/orders", "api_key": key["key"], "method": method} for method in ("GET", "PUT")] * 2
+        job = await many(control, requests=ours, configuration=whole, wait_seconds=10)
+        assert requests_by_status(job) == {200: 3, 429: 1}
+        theirs = [{"path": "/orders", "api_key": other["key"]}]
+        assert requests_by_status(await many(control, requests=theirs, configuration=whole, wait_seconds=10)) == {
+            401: 1
+        }
+
     @pytest.mark.parametrize(
         ("configuration", "field"),
         [

@@ -72,6 +72,21 @@ def test_a_running_gateway_is_asked(folder: Path, ask: Ask, tmp_path: Path) -> N
         assert ask("replay", "--since", "1h", port=port).startswith("0 of 3 requests ")
 
 
+def test_of_a_gateway_with_workers_the_tokens_and_circuits_of_all_are_told(folder: Path, ask: Ask) -> None:
+    with running_upstream() as upstream, running_gateway(folder, entry="workers") as gateway:
+        key = shop(gateway, upstream)
+        told = json.loads(ask("explain", "GET", "/orders/7", "--key", key, "--json", port=gateway.control_port))
+        (limit,) = next(stage["limits"] for stage in told["stages"] if stage["limits"])
+        assert (told["code"], limit["admitted"]) == ("rate_limited", False)
+        assert limit["tokens_before"] < 1
+        sent = json.loads(
+            ask("explain", "GET", "/open", "--upstream", "simulated", "--json", port=gateway.control_port)
+        )
+        assert sent["code"] == "api_key_missing"
+        rows = gateway.operator.http.get("/api/logs").json()["items"]
+        assert sorted(row["simulated"] for row in rows) == [False, False, False, True]
+
+
 def test_the_database_answers_where_no_gateway_runs(folder: Path, ask: Ask, tmp_path: Path) -> None:
     with running_upstream() as upstream, running_gateway(folder) as gateway:
         key = shop(gateway, upstream)
