@@ -53,13 +53,14 @@ class Changed(BaseModel):
 
 
 class KeyChange(BaseModel):
-    """One key's requests, and how many of them are refused by limits."""
+    """One key's requests, and how many of them are refused by limits; the first that was not before, at `first_at`."""
 
     id: str
     name: str
     requests: int
     limited_before: int
     limited_after: int
+    first_at: float | None
 
 
 class Unknown(BaseModel):

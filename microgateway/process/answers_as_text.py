@@ -63,6 +63,7 @@ def replay_text(told: Any) -> str:
     keys = [
         f"key {one['name'] or one['id']} would have seen {one['limited_after']} of {one['requests']} requests refused "
         f"by limits, and saw {one['limited_before']}"
+        + ("" if one["first_at"] is None else f"; the first of them at {_when(one['first_at'])}")
         for one in told["keys"][:MOST_LINES]
     ]
     changes = [

@@ -146,6 +146,7 @@ class Differences:
         self._requests: Counter[tuple[str, str]] = Counter()
         self._limited_before: Counter[tuple[str, str]] = Counter()
         self._limited_after: Counter[tuple[str, str]] = Counter()
+        self._first_limited: dict[tuple[str, str], float] = {}
 
     def compare(self, row: LoggedRequest, before: str, judgement: Judgement) -> None:
         outcome, destination = judgement.outcome, judgement.destination
@@ -157,6 +158,8 @@ class Differences:
             self._requests[key] += 1
             self._limited_before[key] += before == "rate_limited"
             self._limited_after[key] += after == "rate_limited"
+            if after == "rate_limited" != before:
+                self._first_limited.setdefault(key, row.timestamp)
         moved = after == FORWARDED and destination is not None and destination.id != row.route_id
         if moved and destination is not None:  # a route that was made anew and does the same is no other one
             moved = (destination.path, destination.upstream.id) != (row.route, row.service_id)
@@ -193,6 +196,7 @@ class Differences:
                 requests=number,
                 limited_before=self._limited_before[key],
                 limited_after=self._limited_after[key],
+                first_at=self._first_limited.get(key),
             )
             for key, number in self._requests.items()
             if self._limited_before[key] != self._limited_after[key]
