@@ -127,7 +127,7 @@ def test_a_writer_that_dies_is_started_again(tmp_path: Path) -> None:
     with running_upstream() as upstream, running_gateway(tmp_path) as gateway:
         gateway.operator.create_public_route("/a", upstream.url)
         assert gateway.ask(request("/a/before")).status == 200
-        assert [row["path"] for row in logged(gateway)] == ["/a/before"]
+        until(lambda: [row["path"] for row in logged(gateway)] == ["/a/before"], "the row of before", LONGEST_WRITE)
         (writer,) = children(gateway.command.pid)
         os.kill(writer, signal.SIGKILL)
         assert gateway.ask(request("/a/meanwhile")).status == 200
@@ -140,7 +140,7 @@ def test_a_writer_that_dies_is_started_again(tmp_path: Path) -> None:
 def test_the_log_can_be_cleared(tmp_path: Path, before: str | None) -> None:
     with running_gateway(tmp_path) as gateway:
         gateway.ask(request("/a"))
-        assert len(logged(gateway)) == 1
+        until(lambda: len(logged(gateway)) == 1, "the row", LONGEST_WRITE)
         answer = gateway.operator.http.delete("/api/logs", params={} if before is None else {"before": before})
         assert answer.status_code == 204
         assert logged(gateway) == []
