@@ -184,36 +184,12 @@ class MemoryLimiter:
         """One token from every bucket, where each is known and has one: the tightest verdict, and whose it is.
 
         None, with nothing taken or counted, where `take_all` must be asked. This is the way of most requests, so what
-        `TokenBucket.take` and `is_tighter` say is written out here.
+        `TokenBucket.take` and `is_tighter` say is written out below.
         """
         instant = int(now * NANOSECONDS)
-        tightest: TokenBucket | None = None
-        limited_by: Limiting | None = None
-        least = 0
-        for claim in held:
-            bucket, limit = claim.bucket, claim.limit
-            if bucket is None or not bucket.is_kept:
-                bucket = claim.bucket = claim.room.buckets.get(claim.subject)
-            if bucket is None or bucket.limit is not limit:
-                return None
-            level = bucket.level
-            elapsed = instant - bucket.updated
-            if elapsed > 0:
-                level += elapsed * limit.per_minute
-                if level > limit.capacity:
-                    level = limit.capacity
-                bucket.level = level
-                bucket.updated = instant
-            if level < TOKEN:
-                return None
-            if claim.limiting.enforced:
-                left = level // TOKEN
-                if tightest is None or left < least or (left == least and _fills_later(bucket, tightest)):
-                    tightest, limited_by, least = bucket, claim.limiting, left
-        for claim in held:
-            claim.bucket.level -= TOKEN  # type: ignore[union-attr] # it was found above
-            claim.room.admitted += 1
-        return None if tightest is None else Grant(True, tightest.limit, tightest.level), limited_by, ()
+        if len(held) == 1 and held[0].limiting.enforced:
+            return _take_alone(held[0], instant)
+        return _take_together(held, instant)
 
     def peek(self, claims: Sequence[Claim], now: float) -> list[Grant]:
         """What `take_all` would find, with nothing taken and nothing counted."""
@@ -258,3 +234,56 @@ def _fills_later(one: TokenBucket, other: TokenBucket) -> bool:
     """Whether the first is full again later than the second, once a token is taken from each."""
     missing, other_missing = (bucket.limit.capacity - bucket.level + TOKEN for bucket in (one, other))
     return missing * other.limit.per_minute > other_missing * one.limit.per_minute
+
+
+def _take_alone(claim: HeldClaim, now: int) -> Told | None:
+    """`take_again` for one bucket, which is all that most requests ask for."""
+    bucket, limit = claim.bucket, claim.limit
+    if bucket is None or not bucket.is_kept:
+        bucket = claim.bucket = claim.room.buckets.get(claim.subject)
+    if bucket is None or bucket.limit is not limit:
+        return None
+    level = bucket.level
+    elapsed = now - bucket.updated
+    if elapsed > 0:
+        level += elapsed * limit.per_minute
+        if level > limit.capacity:
+            level = limit.capacity
+        bucket.updated = now
+    if level < TOKEN:
+        bucket.level = level
+        return None
+    bucket.level = level = level - TOKEN
+    claim.room.admitted += 1
+    return Grant(True, limit, level), claim.limiting, ()
+
+
+def _take_together(held: Sequence[HeldClaim], now: int) -> Told | None:
+    """`take_again` for several buckets."""
+    tightest: TokenBucket | None = None
+    limited_by: Limiting | None = None
+    least = 0
+    for claim in held:
+        bucket, limit = claim.bucket, claim.limit
+        if bucket is None or not bucket.is_kept:
+            bucket = claim.bucket = claim.room.buckets.get(claim.subject)
+        if bucket is None or bucket.limit is not limit:
+            return None
+        level = bucket.level
+        elapsed = now - bucket.updated
+        if elapsed > 0:
+            level += elapsed * limit.per_minute
+            if level > limit.capacity:
+                level = limit.capacity
+            bucket.level = level
+            bucket.updated = now
+        if level < TOKEN:
+            return None
+        if claim.limiting.enforced:
+            left = level // TOKEN
+            if tightest is None or left < least or (left == least and _fills_later(bucket, tightest)):
+                tightest, limited_by, least = bucket, claim.limiting, left
+    for claim in held:
+        claim.bucket.level -= TOKEN  # type: ignore[union-attr] # it was found above
+        claim.room.admitted += 1
+    return None if tightest is None else Grant(True, tightest.limit, tightest.level), limited_by, ()
