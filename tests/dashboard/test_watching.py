@@ -1,7 +1,10 @@
 """The dashboard and the log while requests come in: what is shown is what happened, and soon after."""
 
+import asyncio
 import json
+import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,20 @@ from tests.process.gateway import request
 from tests.process.stoppable import StoppableUpstream
 
 SOON = 2_000  # milliseconds within which a change of the traffic has to be seen
-OWN_SHARE = 3_000  # what a busy machine may add to that
+OWN_SHARE = 3_000  # what a busy machine may add to that, where the page alone can't tell when it was
+TRIES = 4  # of which the best counts: a busy machine is no fault of the gateway's
+PATIENCE = 6  # seconds
+# The moment at which the page has changed so that the condition holds
+WATCH = """condition => {
+    window.seen = new Promise((resolve) => {
+        const observer = new MutationObserver(() => {
+            if (!condition()) return;
+            observer.disconnect();
+            resolve(Date.now());
+        });
+        observer.observe(document.querySelector("main"), { childList: true, characterData: true, subtree: true });
+    });
+}"""
 
 
 @pytest.fixture
@@ -43,22 +59,31 @@ async def number_in(locator: Locator) -> float:
     return float((await locator.locator("strong").inner_text()).split()[0].replace(",", ""))
 
 
+async def seconds_until(dashboard: Dashboard, condition: str, cause: Callable[[], object]) -> float:
+    """From the end of `cause` to the change in the page, by one clock: this machine's."""
+    await dashboard.page.evaluate(f"() => ({WATCH})(() => {condition})")
+    cause()
+    ended = time.time()
+    try:
+        async with asyncio.timeout(PATIENCE):
+            seen: float = await dashboard.page.evaluate("() => window.seen")
+    except TimeoutError:
+        return math.inf
+    return seen / 1_000 - ended
+
+
 class TestOverview:
     async def test_requests_are_counted_within_two_seconds(self, dashboard: Dashboard, traffic: Traffic) -> None:
         await dashboard.sign_in()
         await dashboard.button("1 min").click()
         refused = tile(dashboard, "Refused")
         await expect(refused.locator("strong")).not_to_have_text("–")
-        before = await number_in(refused)
-        for _ in range(5):
-            assert traffic.ask(key=None) == 401
-        began = time.monotonic()
-        await dashboard.page.wait_for_function(
-            "least => Number(document.querySelector('.tile:last-child strong').textContent) >= least",
-            arg=before + 5,
-            timeout=SOON + OWN_SHARE,
-        )
-        assert time.monotonic() - began < (SOON + OWN_SHARE) / 1_000
+        took: list[float] = []
+        while len(took) < TRIES and min(took, default=math.inf) > SOON / 1_000:
+            least = await number_in(refused) + 5
+            shown = f"Number(document.querySelector('.tile:last-child strong').textContent) >= {least}"
+            took.append(await seconds_until(dashboard, shown, lambda: [traffic.ask(key=None) for _ in range(5)]))
+        assert min(took) <= SOON / 1_000, took
         await expect(dashboard.page.get_by_text("Live", exact=True)).to_be_visible()
 
     async def test_what_needs_attention_comes_first(self, dashboard: Dashboard, traffic: Traffic) -> None:
@@ -129,15 +154,39 @@ class TestLogs:
     async def test_requests_appear_as_they_end(self, dashboard: Dashboard, traffic: Traffic) -> None:
         await dashboard.sign_in("logs")
         await expect(dashboard.page.get_by_role("heading", name="No request yet")).to_be_visible()
-        assert traffic.ask("/users/42") == 200
-        row = dashboard.row("/users/42")
-        await expect(row).to_be_visible(timeout=SOON + OWN_SHARE)
+        took: list[float] = []
+        while len(took) < TRIES and min(took, default=math.inf) > SOON / 1_000:
+            path = f"/users/42{len(took)}"
+            shown = f"[...document.querySelectorAll('main .row-open')].some((row) => row.textContent === '{path}')"
+            took.append(await seconds_until(dashboard, shown, lambda path=path: traffic.ask(path)))  # type: ignore[misc]
+        assert min(took) <= SOON / 1_000, took
+        row = dashboard.row("/users/420")
         for text in ("GET", "200", "users", "mobile", "ms"):
             await expect(row).to_contain_text(text)
         await dashboard.button("Pause").click()
         assert traffic.ask("/users/43") == 200
         await dashboard.button("Follow").click()
         await expect(dashboard.row("/users/43")).to_be_visible()
+
+    async def test_the_tail_stands_still_when_somebody_scrolls(self, dashboard: Dashboard, traffic: Traffic) -> None:
+        page = dashboard.page
+        await page.clock.install()
+        assert {traffic.ask(f"/users/{number}") for number in range(40)} == {200}
+        await dashboard.sign_in("logs")
+        await expect(dashboard.row("/users/39")).to_be_visible()
+        await page.mouse.move(640, 500)
+        await page.mouse.wheel(0, 400)
+        follow = dashboard.button("Follow")
+        await expect(follow).to_have_attribute("aria-pressed", "false")
+        assert traffic.ask("/users/new") == 200
+        asked: list[str] = []
+        page.on("request", lambda sent: asked.append(sent.url))
+        await page.clock.run_for(5_000)  # milliseconds, in which a tail that runs would have asked
+        assert [url for url in asked if "/api/logs" in url] == []
+        assert await page.evaluate("() => scrollY") > 80
+        await follow.click()
+        await expect(dashboard.row("/users/new")).to_be_visible()
+        assert await page.evaluate("() => scrollY") == 0
 
     async def test_filters_find_and_stay_in_the_address(self, dashboard: Dashboard, traffic: Traffic) -> None:
         asked = [
