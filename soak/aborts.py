@@ -189,7 +189,7 @@ async def aborts(setting: Setting, report: Report) -> None:
         async with going_on(work):
             took = await hang_up(aborting, setting.seconds, rate)
         _judge_doing(report, done, tally, took, rate)
-        after, counts = await until_at_rest(gateway, upstream), await upstream.counts()
+        after, counts = await until_at_rest(gateway, upstream, before), await upstream.counts()
         judge_rest(report, before, after)
         report.check("the upstream serves nobody any more", counts["active"] == 0, f"{counts}")
         _judge_memory(report, before, after)

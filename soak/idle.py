@@ -49,7 +49,7 @@ async def idle(setting: Setting, report: Report, limits: Limits | None = None) -
         crowd.heads.tell(report, "slow heads")
         crowd.bodies.tell(report, "bodies that stop")
         crowd.idle.tell(report, "idle connections")
-        after = await until_at_rest(gateway, upstream)
+        after = await until_at_rest(gateway, upstream, before)
         judge_rest(report, before, after)
         again = await _open_and_close(gateway, upstream, setting.many(IDLE))
         _judge_memory(report, before, held, after, again)

@@ -20,8 +20,11 @@ NOT_LEFT = {
 }
 
 
-async def until_at_rest(gateway: Gateway, upstream: Upstream) -> Footprint:
+async def until_at_rest(gateway: Gateway, upstream: Upstream, before: Footprint | None = None) -> Footprint:
     """What it holds when nothing goes on any more; or what it still holds when the patience is over.
+
+    A gateway has tasks of its own, and some come and go, such as health checks: it waits until there are no more of
+    them than `before`.
 
     Raises `SoakError` when it has not even given up its connections to the upstream by then.
     """
@@ -33,10 +36,15 @@ async def until_at_rest(gateway: Gateway, upstream: Upstream) -> Footprint:
     if not await becomes_true(is_left_alone, UPSTREAM_IDLE + PATIENCE):
         raise SoakError(f"the gateway still holds connections to the upstream: {await upstream.counts()}")
     deadline, last, footprint = time.monotonic() + PATIENCE, 0, await gateway.footprint()
-    while time.monotonic() < deadline and (footprint.descriptors != last or footprint.alive.total()):
+    while time.monotonic() < deadline and not (footprint.descriptors == last and _is_at_rest(footprint, before)):
         await asyncio.sleep(BETWEEN_LOOKS)
         last, footprint = footprint.descriptors, await gateway.footprint()
     return footprint
+
+
+def _is_at_rest(footprint: Footprint, before: Footprint | None) -> bool:
+    tasks = footprint.alive["Task"]
+    return footprint.alive.total() == tasks and (before is None or tasks <= before.alive["Task"])
 
 
 def judge_rest(report: Report, before: Footprint, after: Footprint) -> None:

@@ -115,7 +115,7 @@ async def upstreams(setting: Setting, report: Report) -> None:
         async with going_on(readers):
             await asyncio.sleep(setting.seconds)
         _judge(report, seen)
-        judge_rest(report, before, await until_at_rest(gateway, upstream))
+        judge_rest(report, before, await until_at_rest(gateway, upstream, before))
 
 
 def _judge(report: Report, seen: Seen) -> None:

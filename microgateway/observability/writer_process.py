@@ -96,6 +96,7 @@ class WriterProcess:
             stdin=asyncio.subprocess.PIPE,
             env=_environment(),
             pass_fds=(number, *self._ears),
+            start_new_session=True,  # a Ctrl-C is for the gateway, which has it end when everything is written
         )
         assert process.stdin is not None  # noqa: S101  it was asked for
         process.stdin.write(json.dumps({**self._options, "sockets": [number, *self._ears]}).encode())
