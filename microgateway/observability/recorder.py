@@ -8,7 +8,7 @@ from microgateway.observability.usage import KeyUsage, ServiceUsage, Usage
 from microgateway.snapshot import Destination
 
 FLUSH_INTERVAL = 0.1  # seconds
-MOST_PENDING = 64  # exchanges: few enough to be counted, and freed, while they are still in the processor's cache
+MOST_PENDING = 256  # exchanges: enough that the code which counts them is in the processor's cache for most of them
 
 # Problems that are the service's doing; a client that leaves or sends nonsense says nothing of it
 CODES_OF_THE_SERVICE = frozenset(
