@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from microgateway.errors import MicroGatewayError
 from microgateway.exchange import Event, Exchange
 from microgateway.observability.happenings import Change
-from microgateway.observability.log_frames import raw_rows
+from microgateway.observability.log_frames import RawRow, raw_rows
 from microgateway.observability.log_rows import as_mapping, ended
 
 KEPT_EVENTS = 1_000
@@ -78,7 +78,10 @@ class Listener:
 
 
 class LiveHub:
-    """Tells every listener. `boot` is another for each process, so that ids of an earlier one are known as such."""
+    """Tells every listener. `boot` is another for each process, so that ids of an earlier one are known as such.
+
+    `tailing` are called when somebody begins to follow the log, and when nobody does any more.
+    """
 
     def __init__(self, *, boot: str, wall: Callable[[], float], most_listeners: int = MOST_LISTENERS) -> None:
         self._boot = boot
@@ -88,6 +91,8 @@ class LiveHub:
         self._events: deque[KeptEvent] = deque(maxlen=KEPT_EVENTS)
         self._number = 0
         self._is_closed = False
+        self._is_tailed = False
+        self.tailing: list[Callable[[bool], None]] = []
         self.dropped = 0  # listeners that did not read
 
     @property
@@ -103,6 +108,7 @@ class LiveHub:
             listener.end()
         else:
             self._listeners.add(listener)
+            self._look_who_tails()
         return listener
 
     def check_room(self) -> None:
@@ -112,6 +118,7 @@ class LiveHub:
 
     def leave(self, listener: Listener) -> None:
         self._listeners.discard(listener)
+        self._look_who_tails()
 
     def close(self) -> None:
         """Ends every stream, and every one that begins from now on."""
@@ -135,12 +142,24 @@ class LiveHub:
 
     def tail(self, batch: Sequence[Exchange]) -> None:
         """Rows of the log, for those who asked for them: a sink."""
-        if not any(listener.wants for listener in self._listeners):
+        if self._is_tailed:
+            self.show(raw_rows(batch))
+
+    def show(self, raw: Sequence[RawRow]) -> None:
+        """The same, of what has ended in another process."""
+        if not self._is_tailed:
             return
-        rows = [as_mapping(row.row()) for row in ended(raw_rows(batch))]
+        rows = [as_mapping(row.row()) for row in ended(raw)]
         for listener in tuple(self._listeners):
             for row in filter(listener.wants, rows) if listener.wants else ():
                 self._offer_to(listener, encoded("log", shown(row)))
+
+    def _look_who_tails(self) -> None:
+        is_tailed = any(listener.wants for listener in self._listeners)
+        if is_tailed is not self._is_tailed:
+            self._is_tailed = is_tailed
+            for told in self.tailing:
+                told(is_tailed)
 
     def _publish(self, name: str, told: Mapping[str, Any]) -> None:
         self._number += 1

@@ -15,6 +15,7 @@ from microgateway.control_plane.live_view import ProcessView
 from microgateway.core.health import CheckResult
 from microgateway.errors import StartupError
 from microgateway.exchange import Event
+from microgateway.observability.log_frames import RawRow
 from microgateway.process.leash import Leash
 from microgateway.process.link import Kind, Link, packed
 from microgateway.process.shared_state import SharedState
@@ -73,7 +74,8 @@ class AttachedWorker:
 class Fleet:
     """All workers. `setup` makes the data planes; `count` is told of every report, `hear` of every event.
 
-    `checks` says what is known of targets, which a new worker is told.
+    `show` is given the rows of the log while they are wanted, see `tail`. `checks` says what is known of targets, which
+    a new worker is told.
     """
 
     def __init__(
@@ -83,12 +85,15 @@ class Fleet:
         setup: WorkerSetup,
         count: Counted,
         hear: Callable[[Event], None],
+        show: Callable[[Sequence[RawRow]], None],
         checks: Callable[[], Iterable[Checked]],
     ) -> None:
         self._ends = ends
         self._setup = setup
         self._count = count
         self._hear = hear
+        self._show = show
+        self._is_tailed = False
         self._checks = checks
         self._workers: dict[int, AttachedWorker] = {}
         self._snapshot = Snapshot()
@@ -183,6 +188,13 @@ class Fleet:
         for worker in self._workers.values():
             worker.link.send_packed(message)
 
+    def tail(self, wanted: bool) -> None:
+        """Whether every worker is to send what has ended: only while somebody follows it, for it has its price."""
+        self._is_tailed = wanted
+        message = packed(Kind.TAIL, wanted)
+        for worker in self._workers.values():
+            worker.link.send_packed(message)
+
     # -- workers that come and go --------------------------------------------------------------------------------------
 
     def _pulled(self) -> None:
@@ -225,6 +237,8 @@ class Fleet:
             worker.flushed.set()
         elif kind == Kind.EVENT:
             self._hear(content[0])
+        elif kind == Kind.ROWS:
+            self._show(content[0])
         elif kind == Kind.APPLIED:
             worker.applied = content[0]
             worker.changed.set()
@@ -233,6 +247,7 @@ class Fleet:
             worker.pid = content[0]
             self._workers[worker.number] = worker
             worker.link.send(Kind.SETUP, self._setup)
+            worker.link.send(Kind.TAIL, self._is_tailed)
             self._send_all(worker)
 
     def _send_all(self, worker: AttachedWorker) -> None:

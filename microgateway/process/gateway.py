@@ -244,7 +244,9 @@ class Gateway:
     def _fleet(self, ends: FleetEnds, secret: str) -> Fleet:
         """The workers, whose counts and events are this process's to show."""
         setup = WorkerSetup(self.settings, secret, writes_anything(self.settings))
-        fleet = Fleet(ends, setup=setup, count=self._count, hear=self._hear, checks=self._checks)
+        hub = self._observatory.hub
+        fleet = Fleet(ends, setup=setup, count=self._count, hear=self._hear, show=hub.show, checks=self._checks)
+        hub.tailing.append(fleet.tail)
         self._writing.count_elsewhere(lambda: fleet.log)
         return fleet
 

@@ -11,6 +11,7 @@ what the gateway itself has pickled. To a worker go
     (RENEW,)                          read the files of certificates anew
     (FLUSH,)                          hand on what has ended, to the log and to be counted
     (CHECKED, service, target, CheckResult, now)   a health check's result
+    (TAIL, wanted)                    somebody follows the log as it comes, or nobody any more
 
 and from it come
 
@@ -19,9 +20,11 @@ and from it come
     (REPORT, number, Report)          what has been counted since the last report; the next one waits until it is TAKEN
     (FLUSHED,)                        that is done
     (EVENT, Event)                    a circuit or a target has changed
+    (ROWS, [row, …])                  what has ended, in the shape of `raw_row`, while somebody follows the log
 
 A message goes at once or waits in the transport's buffer. That is bounded by who sends: a worker has one report under
-way, and events have a bound of their own; a worker that does not read is ended before much can wait for it.
+way, events have a bound of their own, and rows are left out while much waits; a worker that does not read is ended
+before much can wait for it.
 """
 
 import asyncio
@@ -44,12 +47,14 @@ class Kind(IntEnum):
     TAKEN = 3
     RENEW = 4
     CHECKED = 5
+    TAIL = 12
     FLUSH = 10
     FLUSHED = 11
     HELLO = 6
     APPLIED = 7
     REPORT = 8
     EVENT = 9
+    ROWS = 13
 
 
 Receive = Callable[[Any], None]
@@ -94,6 +99,11 @@ class Link(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._lost()
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that the other end has not read yet, and the kernel has no room for."""
+        return self._transport.get_write_buffer_size()
 
     def send(self, *message: Any) -> None:
         self._transport.write(packed(*message))

@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -25,9 +26,10 @@ from microgateway.clock import SystemClock
 from microgateway.core.health import CheckResult
 from microgateway.data_plane.listener import Listener
 from microgateway.data_plane.pipeline import State
-from microgateway.exchange import Event
+from microgateway.exchange import Event, Exchange
 from microgateway.observability.counting import Counting
 from microgateway.observability.log_feed import LogFeed
+from microgateway.observability.log_frames import raw_rows
 from microgateway.observability.recorder import Recorder, Sink
 from microgateway.observability.transfer import take_counts, take_usage
 from microgateway.observability.usage import Usage
@@ -41,6 +43,7 @@ from microgateway.state.targets import MemoryTargets
 
 REPORT_INTERVAL = 0.25  # seconds
 MOST_EVENTS = 1_000  # that wait for the control process
+MOST_WAITING = 1_000_000  # bytes for the control process, beyond which whoever follows the log misses rows
 LAST_REPORT = 1.0  # seconds that an end waits for the control process to take what is left
 MOST_CELLS = 10_000  # kinds of exchanges
 COLLECT_AFTER = (50_000, 20, 20)  # see `gateway.py`
@@ -108,6 +111,7 @@ class Worker:
         self._feed: LogFeed | None = None
         self._setup: WorkerSetup | None = None
         self._is_told = False
+        self._is_tailed = False
         self._version = 0  # of the present control process
         self._snapshot = Snapshot()
         self._targets = MemoryTargets(listeners=[self._tell])
@@ -129,7 +133,7 @@ class Worker:
         counting = Counting(
             most_routes=settings.metrics_series, most_keys=settings.metrics_series, most_cells=MOST_CELLS
         )
-        sinks: list[Sink] = [counting.count]
+        sinks: list[Sink] = [counting.count, self._tail]
         if setup.writes:
             self._feed = LogFeed()
             self._feed.start_on(log)
@@ -178,7 +182,7 @@ class Worker:
             self._link.abort()
         link = Link(self._receive, lambda: self._lost(link))
         await link.open(end)
-        self._link, self._version = link, 0
+        self._link, self._version, self._is_tailed = link, 0, False
         link.send(Kind.HELLO, os.getpid())
         self._greet()
 
@@ -214,6 +218,8 @@ class Worker:
             self._serving[0].renew_files()
         elif kind == Kind.CHECKED:
             self._checked(*content)
+        elif kind == Kind.TAIL:
+            self._is_tailed = content[0]
 
     def _apply(self, version: int, parts: dict[str, Any], change: KeyChange | None) -> None:
         """Puts these parts in force. Keys were sent before, as a whole, or are changed now, or are the same."""
@@ -247,6 +253,11 @@ class Worker:
             self._events.append(event)
         else:
             self._link.send(Kind.EVENT, event)
+
+    def _tail(self, batch: Sequence[Exchange]) -> None:
+        """For who follows the log as it comes: a sink, which costs nothing while nobody does."""
+        if self._is_tailed and self._link is not None and self._link.waiting < MOST_WAITING:
+            self._link.send(Kind.ROWS, raw_rows(batch))
 
     def _flush(self) -> None:
         if self._serving is not None:

@@ -168,6 +168,22 @@ async def test_rows_of_the_log_for_who_asked_and_as_filtered(control: Control) -
         assert (await without.told())[0] == "circuit"
 
 
+async def test_it_is_told_when_somebody_begins_to_follow_the_log_and_when_nobody_does_any_more() -> None:
+    hub, told = LiveHub(boot="b", wall=lambda: 0.0), list[bool]()
+    hub.tailing.append(told.append)
+    hub.join()
+    assert not told, "who only wants figures does not count"
+    one, other = hub.join(wants=lambda _: True), hub.join(wants=lambda _: True)
+    assert told == [True]
+    hub.leave(one)
+    assert told == [True]
+    hub.leave(other)
+    assert told == [True, False]
+    hub.join(wants=lambda _: True)
+    hub.close()
+    assert told == [True, False, True, False]
+
+
 async def test_nothing_is_made_while_nobody_listens() -> None:
     hub = LiveHub(boot="b", wall=lambda: 0.0)
 

@@ -2,9 +2,10 @@
 
 import json
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -28,7 +29,7 @@ def figures(gateway: Gateway, endpoint: str, **query: Any) -> Any:
 
 
 class LiveStream:
-    """What comes of `/api/live`, read from a socket."""
+    """What comes of `/api/live`, read from a socket. A context manager, so that it is closed whatever happens."""
 
     def __init__(self, gateway: Gateway, query: str = "") -> None:
         self._socket = socket.create_connection(("127.0.0.1", gateway.control_port), timeout=PATIENCE)
@@ -37,18 +38,26 @@ class LiveStream:
         )
         self._read = b""
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
     def until(self, mark: bytes) -> str:
-        """All up to this mark, and with it; the end of the stream where it never comes."""
+        """All up to this mark, and with it; the end of the stream where it never comes.
+
+        The figures of every second are no reason to wait on.
+        """
+        by = time.monotonic() + PATIENCE
         while mark not in self._read and (piece := self._socket.recv(65_536)):
             self._read += piece
+            assert time.monotonic() < by, f"{mark!r} never came, but: {self._read[-2_000:]!r}"
         before, found, self._read = self._read.partition(mark)
         return (before + found).decode()
 
     def is_at_end(self) -> bool:
         return not self._socket.recv(1)
-
-    def close(self) -> None:
-        self._socket.close()
 
 
 def test_charts_survive_a_restart(folder: Path, upstream: Upstream) -> None:
@@ -87,18 +96,17 @@ def test_prometheus_asks_with_its_own_token(folder: Path, upstream: Upstream) ->
 def test_a_stop_ends_the_live_streams_and_is_not_held_up_by_them(folder: Path, upstream: Upstream, entry: str) -> None:
     with running_gateway(folder, entry=entry) as gateway:
         gateway.operator.create_public_route("/public", upstream.url)
-        stream = LiveStream(gateway, "?log=true&status=2xx")
-        stream.until(b"event: metrics\n")
-        gateway.ask(request("/public"))
-        gateway.ask(request("/nowhere"))
-        stream.until(b"event: log\n")
-        row = json.loads(stream.until(b"\n\n").removeprefix("data: "))
-        assert (row["path"], row["status"], row["service"]) == ("/public", 200, "behind /public")
-        gateway.operator.change("services", gateway.operator.all("services")[0]["id"], name="another")
-        stream.until(b"event: configuration\n")
-        gateway.command.terminate()
-        rest = stream.until(b"\r\n0\r\n\r\n")  # the end of a chunked answer, as it should be
-        assert rest.endswith("\r\n0\r\n\r\n")
-        assert '"status":401' not in rest
-        gateway.command.wait(PATIENCE)
-        stream.close()
+        with LiveStream(gateway, "?log=true&status=2xx") as stream:
+            stream.until(b"event: metrics\n")
+            gateway.ask(request("/public"))
+            gateway.ask(request("/nowhere"))
+            stream.until(b"event: log\n")
+            row = json.loads(stream.until(b"\n\n").removeprefix("data: "))
+            assert (row["path"], row["status"], row["service"]) == ("/public", 200, "behind /public")
+            gateway.operator.change("services", gateway.operator.all("services")[0]["id"], name="another")
+            stream.until(b"event: configuration\n")
+            gateway.command.terminate()
+            rest = stream.until(b"\r\n0\r\n\r\n")  # the end of a chunked answer, as it should be
+            assert rest.endswith("\r\n0\r\n\r\n")
+            assert '"status":401' not in rest
+            gateway.command.wait(PATIENCE)

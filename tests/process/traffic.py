@@ -52,21 +52,23 @@ def traffic(gateway: Gateway, path: str, *, clients: int = 4) -> Iterator[Traffi
 
 def _ask(gateway: Gateway, asked: bytes, seen: Traffic, over: threading.Event) -> None:
     client: Client | None = None
-    while not over.wait(PAUSE):
-        try:
-            client = client or gateway.connect()
-            answer = client.ask(asked)
-            assert answer.complete, answer
-        except (OSError, AssertionError) as error:
-            seen.fail(error)
-            _close(client)
-            client = None
-            continue
-        seen.note(answer.status)
-        if answer.one(b"connection") == b"close":
-            _close(client)
-            client = None
-    _close(client)
+    try:
+        while not over.wait(PAUSE):
+            try:
+                client = client or gateway.connect()
+                answer = client.ask(asked)
+                assert answer.complete, answer
+            except (OSError, AssertionError) as error:
+                seen.fail(error)
+                _close(client)
+                client = None
+                continue
+            seen.note(answer.status)
+            if answer.one(b"connection") == b"close":
+                _close(client)
+                client = None
+    finally:
+        _close(client)
 
 
 def _close(client: Client | None) -> None:
