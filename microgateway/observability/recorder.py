@@ -61,8 +61,8 @@ class Recorder:
             sink(batch)
 
     def _flush_again(self) -> None:
+        self.start()  # first: a sink that fails must not be the last that is called
         self.flush()
-        self.start()
 
     def _count(self, batch: Sequence[Exchange]) -> None:
         """Neighbours in a batch are often of one key and one service, so the last one's counters are kept at hand."""

@@ -17,7 +17,7 @@ Role = Literal["control", "worker"]
 
 FIRST_PAUSE = 0.05  # seconds before the next one is started; twice as long each time
 LONGEST_PAUSE = 30.0
-WELL_AFTER = 30.0  # seconds after which an end is an accident, and not one more in a row
+WELL_AFTER = 2.0  # seconds of serving after which an end is an accident, and not one more in a row
 
 
 class Child:
@@ -28,9 +28,8 @@ class Child:
         self.role = role
         self.number = number
         self.started_at = time.time()
-        self.began = time.monotonic()
         self.is_ending = False
-        self.serves = False
+        self.served_from: float | None = None  # by the monotonic clock
         self.end_by = float("inf")
         self.leash, theirs = Leash.pair()
         self._process = start(role, {**given, "number": number, "leash": theirs.fileno()}, theirs.fileno(), *handed)
@@ -39,6 +38,10 @@ class Child:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def serves(self) -> bool:
+        return self.served_from is not None
 
     @property
     def state(self) -> str:
@@ -75,7 +78,7 @@ class Place:
     def ended_unasked(self, child: Child, now: float) -> None:
         """The next one is due soon, or later where they end one after the other."""
         self.restarts += 1
-        lived_well = now - child.began > WELL_AFTER
+        lived_well = child.served_from is not None and now - child.served_from > WELL_AFTER
         self._pause = FIRST_PAUSE if lived_well else min(self._pause * 2, LONGEST_PAUSE)
         self.start_at = now + (FIRST_PAUSE if lived_well or self._pause == 2 * FIRST_PAUSE else self._pause)
         self.child = None

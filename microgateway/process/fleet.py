@@ -163,7 +163,7 @@ class Fleet:
                 self._send_all(worker)
         late = await self._wait(workers, version)
         for worker in late:
-            self._ends.leash.send({"stuck": worker.number})
+            self._ends.leash.send({"stuck": worker.pid})
         if late:
             await self._wait(late, version)
 
@@ -226,6 +226,7 @@ class Fleet:
             self._rows_dropped += worker.report.log[0]
         if self._workers.get(worker.number) is worker:
             del self._workers[worker.number]
+            self._ends.leash.send({"detached": worker.pid})  # should it live, it would not hear of a change any more
 
     def _receive(self, worker: AttachedWorker, message: Any) -> None:
         kind, *content = message

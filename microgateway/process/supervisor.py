@@ -175,12 +175,13 @@ class Supervisor:
     def _hear(self, child: Child, message: dict[str, Any]) -> None:
         if "ready" in message:
             self._was_ready = self._is_ready = True
-        if "serving" in message:
-            child.serves = True
-        if "stuck" in message:
-            for worker in self._workers():
-                if worker.number == message["stuck"]:
-                    worker.kill()
+        if "ready" in message or "serving" in message:
+            child.served_from = time.monotonic()
+        for worker in list(self._workers()):
+            if worker.pid == message.get("stuck"):
+                worker.kill()
+            elif worker.pid == message.get("detached"):  # most have ended by then, and are not reaped yet
+                worker.end(self._settings.drain_timeout + NOTICE)
 
     # -- ends ----------------------------------------------------------------------------------------------------------
 

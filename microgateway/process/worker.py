@@ -4,7 +4,8 @@ It has neither database nor control port. What it needs to know comes over the l
 it has counted goes back; rows of the log go to the log's writer directly. Without the control process it serves on with
 what it knows, keeps what it has to tell up to a bound, and attaches again when there is a new one.
 
-It ends when it is told to (SIGTERM), after a drain; when it loses its supervisor, the same way.
+It ends when it is told to (SIGTERM), after a drain; when it loses its supervisor, the same way. And when something of
+its own fails that nobody waits for: a worker that can't report, or can't take a configuration, must not serve on.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ import os
 import signal
 import socket
 import sys
+import traceback
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -110,13 +112,16 @@ class Worker:
         self._ending = asyncio.Event()
         self._feed: LogFeed | None = None
         self._setup: WorkerSetup | None = None
+        self._attaching: set[asyncio.Task[None]] = set()
+        self._exit_code = 0
         self._is_told = False
         self._is_tailed = False
         self._version = 0  # of the present control process
         self._snapshot = Snapshot()
         self._targets = MemoryTargets(listeners=[self._tell])
 
-    async def run(self, log: socket.socket) -> None:
+    async def run(self, log: socket.socket) -> int:
+        """The exit code."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._ending.set)
         for number in (signal.SIGINT, signal.SIGHUP):  # those of a terminal: the supervisor decides what they mean
@@ -127,6 +132,7 @@ class Worker:
             await self._serve(self._setup, log)
         if self._link is not None:
             self._link.close()
+        return self._exit_code
 
     async def _serve(self, setup: WorkerSetup, log: socket.socket) -> None:
         settings = setup.settings
@@ -160,6 +166,7 @@ class Worker:
         self._leash.send({"serving": True})
         self._greet()
         reporting = asyncio.create_task(self._report(*self._serving))
+        reporting.add_done_callback(self._task_ended)
         await self._ending.wait()
         await listener.drain(settings.drain_timeout)
         reporting.cancel()
@@ -175,7 +182,9 @@ class Worker:
 
     def _handed(self, message: dict[str, Any], sockets: list[socket.socket]) -> None:
         task = asyncio.create_task(self._attach(sockets[0]))
-        self._attaching = task
+        self._attaching.add(task)
+        task.add_done_callback(self._attaching.discard)
+        task.add_done_callback(self._task_ended)
 
     async def _attach(self, end: socket.socket) -> None:
         if self._link is not None:
@@ -203,6 +212,13 @@ class Worker:
                 self._serving[2].link = None
 
     def _receive(self, message: Any) -> None:
+        """A message that can't be obeyed ends the worker: what it would serve by then is not what is configured."""
+        try:
+            self._obey(message)
+        except Exception as error:  # noqa: BLE001  it is told, and this process ends of it
+            self._fail(error)
+
+    def _obey(self, message: Any) -> None:
         kind, *content = message
         if kind == Kind.KEYS:
             self._parts.append(content[0])
@@ -243,6 +259,18 @@ class Worker:
             self._is_told = True
             member.checked(result, now)
             self._is_told = False
+
+    # -- what fails ----------------------------------------------------------------------------------------------------
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        """Says what it is, and has this worker end, after a drain; the supervisor starts another."""
+        traceback.print_exception(error)
+        self._exit_code = 1
+        self._ending.set()
 
     # -- what goes -----------------------------------------------------------------------------------------------------
 
@@ -299,15 +327,15 @@ def _spare_the_collector() -> None:
     gc.set_threshold(*COLLECT_AFTER)
 
 
-async def _main(given: dict[str, Any]) -> None:
+async def _main(given: dict[str, Any]) -> int:
     worker = Worker(
         number=given["number"],
         leash=Leash.inherited(given["leash"]),
         listening=[socket.socket(fileno=descriptor) for descriptor in given["listening"]],
         state=SharedState.attached(given["memory"]),
     )
-    await worker.run(socket.socket(fileno=given["log"]))
+    return await worker.run(socket.socket(fileno=given["log"]))
 
 
 if __name__ == "__main__":
-    uvloop.run(_main(json.loads(sys.argv[1])))
+    sys.exit(uvloop.run(_main(json.loads(sys.argv[1]))))
