@@ -204,6 +204,7 @@ class TestRoutes:
             "max_body_bytes": None,
             "allow_addresses": [],
             "deny_addresses": [],
+            "last_hit_at": None,
             "warnings": [],
         }
         assert await control.get(f"/api/routes/{created['id']}") == created

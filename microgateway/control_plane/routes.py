@@ -4,8 +4,9 @@ import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Response
-from pydantic import model_validator
+from pydantic import AwareDatetime, model_validator
 
+from microgateway.clock import utc
 from microgateway.control_plane.dependencies import EntityId, Filter, Here, Listing, WhichPart
 from microgateway.control_plane.kept_fields import without_kept_fields
 from microgateway.control_plane.problems import documented
@@ -15,7 +16,13 @@ from microgateway.entities import Route, RouteSpec
 router = APIRouter(prefix="/api/routes", tags=["routes"])
 
 
-class RouteAnswer(Route):
+class ListedRoute(Route):
+    """A route, and when a request last came to it, whatever became of the request; None: none has."""
+
+    last_hit_at: AwareDatetime | None
+
+
+class RouteAnswer(ListedRoute):
     """A route, and what is odd about it."""
 
     warnings: list[RouteWarning]
@@ -33,14 +40,21 @@ class RouteReplacement(RouteSpec):
 async def _answer(here: Here, route: Route) -> RouteAnswer:
     """In a thread, since a large table takes some hundredths of a second, and this loop may carry traffic too."""
     warnings = await asyncio.to_thread(warnings_about, here.configuration.snapshot.routes, route)
-    return RouteAnswer(**route.model_dump(), warnings=warnings)
+    here.live.monitoring.up_to_date()
+    return RouteAnswer(**_listed_fields(here, route), warnings=warnings)
+
+
+def _listed_fields(here: Here, route: Route) -> dict[str, Any]:
+    last_hit = here.live.usage.last_hits.get(route.id)
+    return {**route.model_dump(), "last_hit_at": None if last_hit is None else utc(last_hit)}
 
 
 @router.get("")
-async def list_routes(here: Here, part: WhichPart, service_id: Filter = None) -> Listing[Route]:
+async def list_routes(here: Here, part: WhichPart, service_id: Filter = None) -> Listing[ListedRoute]:
     """The oldest first: of two routes that match equally well, the older one wins."""
+    here.live.monitoring.up_to_date()
     page = await here.repository.routes.list(limit=part.limit, offset=part.offset, service_id=service_id)
-    return Listing(items=list(page.items), total=page.total)
+    return Listing(items=[ListedRoute(**_listed_fields(here, route)) for route in page.items], total=page.total)
 
 
 @router.post("", status_code=201)
@@ -77,3 +91,4 @@ async def merge_route(here: Here, route_id: EntityId, patch: Annotated[dict[str,
 @router.delete("/{route_id}", status_code=204, responses=documented(404))
 async def delete_route(here: Here, route_id: EntityId) -> None:
     await here.configuration.delete_route(route_id)
+    here.live.usage.forget_route(route_id)

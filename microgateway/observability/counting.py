@@ -166,6 +166,17 @@ class RuleCell:
         self.limited = self.shadowed = 0
 
 
+class KnownDestination:
+    """A destination of a snapshot, what it is counted by, and whether it was hit since somebody asked for the hits."""
+
+    __slots__ = ("destination", "is_hit", "route")
+
+    def __init__(self, destination: Destination, route: RouteCells) -> None:
+        self.destination = destination
+        self.route = route
+        self.is_hit = False
+
+
 class Counting:
     """All cells. Bounded: past `most_routes`, `most_keys` (rules too) and `most_cells`, newcomers share one
     called "other"."""
@@ -186,7 +197,8 @@ class Counting:
         self.cells = 0
         self.dirty: list[Cell] = []
         self.dirty_keys: list[KeyCell] = []
-        self._by_destination: dict[int, tuple[Destination, RouteCells]] = {}
+        self._by_destination: dict[int, KnownDestination] = {}
+        self._hits: set[str] = set()
         self._by_principal: dict[Principal, KeyCell] = {}
 
     def count(self, batch: Sequence[Exchange]) -> None:  # noqa: C901  see the module's first lines
@@ -256,6 +268,19 @@ class Counting:
         self.add(cell, requests, microseconds, bytes_in, bytes_out)
         self.limits_asked += asked
 
+    def take_hits(self) -> set[str]:
+        """The ids of routes that were hit since the last time, also of those that share a place with others."""
+        hits, self._hits = self._hits, set()
+        for known in self._by_destination.values():
+            if known.is_hit:
+                known.is_hit = False
+                hits.add(known.destination.id)
+        return hits
+
+    def add_hits(self, route_ids: Iterable[str]) -> None:
+        """Those that another process has taken out."""
+        self._hits.update(route_ids)
+
     def all_rules(self) -> Iterable[RuleCell]:
         return (self.own_limit, *self.rules.values(), self.other_rule)
 
@@ -267,7 +292,7 @@ class Counting:
         """What was counted for them since the start is gone with them. Called when nothing waits to be folded."""
         for name in [name for name, route in self.routes.items() if is_gone(route)]:
             self.cells -= len(self.routes.pop(name).cells)
-        self._by_destination.clear()
+        self._forget_destinations()
 
     def forget_keys(self, is_gone: Callable[[KeyCell], bool]) -> None:
         for key_id in [key_id for key_id, cell in self.keys.items() if is_gone(cell)]:
@@ -311,15 +336,21 @@ class Counting:
 
     def _route(self, destination: Destination) -> RouteCells:
         """Destinations are told apart as objects: that is quick, and a snapshot's are its own."""
-        known = self._by_destination.get(id(destination))
-        if known is not None:
-            return known[1]
+        known = self._by_destination.get(id(destination)) or self._remember_destination(destination)
+        known.is_hit = True
+        return known.route
+
+    def _remember_destination(self, destination: Destination) -> KnownDestination:
         upstream = destination.upstream
         route = self.obtain_route(destination.id, destination.path, upstream.id, upstream.name)
         if len(self._by_destination) >= MOST_REMEMBERED:
-            self._by_destination.clear()
-        self._by_destination[id(destination)] = (destination, route)
-        return route
+            self._forget_destinations()
+        known = self._by_destination[id(destination)] = KnownDestination(destination, route)
+        return known
+
+    def _forget_destinations(self) -> None:
+        self._hits = self.take_hits()
+        self._by_destination.clear()
 
     def obtain_route(self, route_id: str, path: str, service_id: str, service: str) -> RouteCells:
         """That of this route, under the names that it has now."""

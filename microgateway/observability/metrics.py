@@ -14,6 +14,7 @@ from microgateway.core.rolling import Closed, Rolling, Tally
 from microgateway.exchange import Exchange
 from microgateway.observability.counting import OTHER, Cell, Counting, KeyCell, RouteCells, RuleCell
 from microgateway.observability.outcomes import OUTCOMES
+from microgateway.observability.usage import Usage
 
 # The places of a tally's counts, behind the outcomes, and of its histograms
 MICROSECONDS, UPSTREAM_MICROSECONDS, OVERHEAD_MICROSECONDS = range(len(OUTCOMES), len(OUTCOMES) + 3)
@@ -101,10 +102,14 @@ class _Tallies:
 
 
 class Metrics:
-    """Fed with batches of exchanges, read by everybody who tells of the traffic. Knows nothing of who feeds it."""
+    """Fed with batches of exchanges, read by everybody who tells of the traffic. Knows nothing of who feeds it.
 
-    def __init__(self, *, bounds: Bounds, now: float) -> None:
+    `usage` is told which routes were hit.
+    """
+
+    def __init__(self, *, bounds: Bounds, now: float, usage: Usage) -> None:
         self._began = self._restored_from = now
+        self._usage = usage
         self.counting = Counting(most_routes=bounds.series, most_keys=bounds.series, most_cells=bounds.cells)
         self.total = Rolling(counts=COUNTS, histograms=ALL_HISTOGRAMS)
         self.services = SeriesTable(most=bounds.series, histograms=ALL_HISTOGRAMS)
@@ -129,6 +134,7 @@ class Metrics:
         if counting.dirty:
             self._fold_cells(counting.dirty, second)
             counting.dirty.clear()
+            self._usage.hit(counting.take_hits(), second)
         if counting.dirty_keys:
             self._fold_keys(counting.dirty_keys, second)
             counting.dirty_keys.clear()

@@ -24,6 +24,7 @@ def take_counts(counting: Counting) -> Counts:
         [_take_key(cell) for cell in counting.dirty_keys],
         [_take_rule(rule) for rule in counting.all_rules() if rule.limited or rule.shadowed],
         counting.limits_asked,
+        sorted(counting.take_hits()),
     )
     counting.dirty.clear()
     counting.dirty_keys.clear()
@@ -33,7 +34,7 @@ def take_counts(counting: Counting) -> Counts:
 
 def add_counts(counting: Counting, counts: Counts) -> None:
     """Adds what another has taken out, as if it had been counted here."""
-    cells, routes, keys, rules, limits_asked = counts
+    cells, routes, keys, rules, limits_asked, hits = counts
     for name, method, status, code, stage, requests, microseconds, bytes_in, bytes_out, durations in cells:
         cell = counting.obtain_cell(_route(counting, name), method, status, code, stage)
         counting.add(cell, requests, microseconds, bytes_in, bytes_out)
@@ -52,6 +53,7 @@ def add_counts(counting: Counting, counts: Counts) -> None:
         rule.limited += limited
         rule.shadowed += shadowed
     counting.limits_asked += limits_asked
+    counting.add_hits(hits)
 
 
 def take_usage(usage: Usage) -> Counts:

@@ -1,4 +1,4 @@
-"""How much each key and each service was used: counters only, one entry per key and service.
+"""How much each key and each service was used: counters only, one entry per key and service; and when each route was.
 
 `usage_keeper.py` has them survive a restart; for that, what has changed is noted here.
 """
@@ -41,13 +41,16 @@ class Usage:
     """The counters, by id. An id that was never used has zeros; `keep_services` forgets the others.
 
     Who counts asks for `changing_key` and `changing_service`, which note that these will have to be written.
+    `last_hits` of routes are seconds since the epoch, to the second.
     """
 
     def __init__(self) -> None:
         self.keys: dict[str, KeyUsage] = {}
         self.services: dict[str, ServiceUsage] = {}
+        self.last_hits: dict[str, float] = {}
         self.changed_keys: set[str] = set()
         self.changed_services: set[str] = set()
+        self.changed_routes: set[str] = set()
 
     def of_key(self, key_id: str) -> KeyUsage:
         return self.keys.get(key_id) or KeyUsage()
@@ -68,6 +71,15 @@ class Usage:
         if usage is None:
             usage = self.services[service_id] = ServiceUsage()
         return usage
+
+    def hit(self, route_ids: Collection[str], at: float) -> None:
+        """Requests came to these routes, the last ones at `at`."""
+        self.last_hits.update(dict.fromkeys(route_ids, at))
+        self.changed_routes.update(route_ids)
+
+    def forget_route(self, route_id: str) -> None:
+        self.last_hits.pop(route_id, None)
+        self.changed_routes.discard(route_id)
 
     def keep_services(self, service_ids: Collection[str]) -> None:
         for service_id in [service_id for service_id in self.services if service_id not in service_ids]:

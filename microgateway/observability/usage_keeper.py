@@ -1,4 +1,5 @@
-"""Has the usage of keys and services survive a restart: what was added is written to the database about every second.
+"""Has the usage of keys, services and routes survive a restart: what was added is written to the database about every
+second.
 
 Nobody waits for that. A database that is away is tried again, with all that was counted meanwhile; a process that is
 killed loses what it counted since the last time.
@@ -12,11 +13,11 @@ from microgateway.clock import utc
 from microgateway.errors import StartupError
 from microgateway.observability.usage import KeyUsage, ServiceUsage, Usage
 from microgateway.persistence.database import DatabaseUnavailableError
-from microgateway.persistence.usage_store import KeyUsageRow, ServiceUsageRow, UsageStore
+from microgateway.persistence.usage_store import KeyUsageRow, RouteUsageRow, ServiceUsageRow, UsageStore
 
 INTERVAL = 1.0  # seconds
 LONGEST_LAST_WRITE = 3.0  # seconds, at the end
-MOST_AT_ONCE = 5_000  # keys, and as many services
+MOST_AT_ONCE = 5_000  # keys, and as many services and routes
 
 
 @dataclass(slots=True)
@@ -25,6 +26,7 @@ class _Addition:
 
     keys: list[KeyUsageRow] = field(default_factory=list)
     services: list[ServiceUsageRow] = field(default_factory=list)
+    routes: list[RouteUsageRow] = field(default_factory=list)
     saved: list[tuple[KeyUsage | ServiceUsage, tuple[int, int]]] = field(default_factory=list)
 
 
@@ -42,7 +44,7 @@ class UsageKeeper:
     async def load(self) -> None:
         """Takes over what was counted before. Raises `StartupError`."""
         try:
-            keys, services = await self._store.load()
+            keys, services, routes = await self._store.load()
         except DatabaseUnavailableError as error:
             raise StartupError(f"the usage of keys and services can't be loaded: {error}") from error
         for key in keys:
@@ -50,6 +52,7 @@ class UsageKeeper:
             self._usage.keys[key.key_id] = KeyUsage(key.total_requests, key.rejected_requests, last_used_at)
         for service in services:
             self._usage.services[service.service_id] = ServiceUsage(service.total_requests, service.total_errors)
+        self._usage.last_hits.update({route.route_id: route.last_hit_at.timestamp() for route in routes})
 
     def start(self) -> None:
         self._writing = asyncio.get_running_loop().create_task(self._write_again_and_again())
@@ -70,13 +73,14 @@ class UsageKeeper:
         Raises `DatabaseUnavailableError`; then all of it counts as changed again.
         """
         addition = self._take()
-        if not addition.saved:
+        if not addition.saved and not addition.routes:
             return False
         try:
-            await self._store.add(addition.keys, addition.services)
+            await self._store.add(addition.keys, addition.services, addition.routes)
         except DatabaseUnavailableError:
             self._usage.changed_keys.update(row.key_id for row in addition.keys)
             self._usage.changed_services.update(row.service_id for row in addition.services)
+            self._usage.changed_routes.update(row.route_id for row in addition.routes)
             raise
         for counters, numbers in addition.saved:
             counters.saved = numbers
@@ -97,6 +101,10 @@ class UsageKeeper:
             total, errors = service.total_requests, service.total_errors
             addition.services.append(ServiceUsageRow(service_id, total - service.saved[0], errors - service.saved[1]))
             addition.saved.append((service, (total, errors)))
+        while usage.changed_routes and len(addition.routes) < MOST_AT_ONCE:
+            route_id = usage.changed_routes.pop()
+            if route_id in usage.last_hits:  # it may have gone while the database was away
+                addition.routes.append(RouteUsageRow(route_id, utc(usage.last_hits[route_id])))
         return addition
 
     async def _write_again_and_again(self) -> None:

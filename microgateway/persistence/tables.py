@@ -197,6 +197,13 @@ service_usage = Table(
     Column("total_errors", BigInteger, nullable=False),
 )
 
+route_usage = Table(
+    "route_usage",
+    metadata,
+    Column("route_id", String(64), primary_key=True),
+    Column("last_hit_at", UtcDateTime, nullable=False),
+)
+
 metric_minutes = Table(
     "metric_minutes",
     metadata,

@@ -73,7 +73,8 @@ class Gateway:
         """`ends` are what the workers are reached by, where there are any."""
         self.settings = settings
         self._clock = SystemClock()
-        self._observatory = Observatory(settings, self._clock)
+        usage = Usage()
+        self._observatory = Observatory(settings, self._clock, usage)
         self.event_listeners: list[EventListener] = [self._observatory.happenings.note_event]
         self._limiter: Limiter = MemoryLimiter()
         self._circuits: Circuits = MemoryCircuits(listeners=self.event_listeners)
@@ -88,7 +89,7 @@ class Gateway:
         database = locate_database(settings.database_url, settings.data_dir)
         self._database = Database(database)
         self._writing = Writing(settings, database, ears=() if ends is None else ends.ears)
-        self._recorder = Recorder(Usage(), [*self._observatory.sinks, *self._writing.sinks])
+        self._recorder = Recorder(usage, [*self._observatory.sinks, *self._writing.sinks])
         state = State(self._limiter, self._circuits, authentication(settings, self._verifier), self._targets)
         self._listener = Listener(options=options, snapshot=Snapshot(), state=state, recorder=self._recorder)
         self._running = Running(
@@ -107,7 +108,7 @@ class Gateway:
             told=self._front.checked if isinstance(self._front, Fleet) else None,
         )
         self._issued: list[tuple[str, str]] = []
-        self._usage_keeper = UsageKeeper(usage=self._recorder.usage, store=UsageStore(self._database))
+        self._usage_keeper = UsageKeeper(usage=usage, store=UsageStore(self._database))
         self.configuration = Configuration(
             repository=Repository(self._database),
             publish=self._publish,

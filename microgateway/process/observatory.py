@@ -16,6 +16,7 @@ from microgateway.observability.monitoring import INTERVAL, Gauges, Monitoring, 
 from microgateway.observability.process_facts import ProcessFacts
 from microgateway.observability.prometheus import Circuits, Configured, LogRows, Present, Targets, Traffic
 from microgateway.observability.recorder import Recorder, Sink
+from microgateway.observability.usage import Usage
 from microgateway.persistence.database import Database
 from microgateway.persistence.metric_history import MetricHistory
 from microgateway.process.fleet import Fleet
@@ -33,10 +34,10 @@ class Observatory:
     _ticker: Ticker
     _history: History
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
+    def __init__(self, settings: Settings, clock: Clock, usage: Usage) -> None:
         self._settings = settings
         self._clock = clock
-        self.metrics = Metrics(bounds=Bounds(series=settings.metrics_series), now=clock.wall())
+        self.metrics = Metrics(bounds=Bounds(series=settings.metrics_series), now=clock.wall(), usage=usage)
         self.hub = LiveHub(boot=secrets.token_hex(4), wall=clock.wall)
         self.happenings = Happenings(
             wall=clock.wall, listeners=[self.hub.note_event], change_listeners=[self.hub.note_change]

@@ -124,9 +124,9 @@ async def running_control(folder: Path) -> AsyncIterator[Control]:
     clock, targets = FakeClock(), MemoryTargets()
     connector = Connector(now=clock.now, dns_ttl=30.0, timeout=5.0)
     checker = HealthChecker(connector=connector, targets=targets, now=clock.now, wall=clock.wall)
-    monitoring = quiet_monitoring(clock)
-    sources = [Traffic(monitoring, key_labels=False)]
     limiter, circuits, usage = MemoryLimiter(), MemoryCircuits(), Usage()
+    monitoring = quiet_monitoring(clock, usage)
+    sources = [Traffic(monitoring, key_labels=False)]
     verifier = Verifier(signer=Signer(secret=SECRET, lifetime=3_600.0), sources=KeySources(now=clock.now))
     running = Running(
         options=Options(),
@@ -178,10 +178,10 @@ async def running_control(folder: Path) -> AsyncIterator[Control]:
         await log_database.close()
 
 
-def quiet_monitoring(clock: FakeClock) -> Monitoring:
+def quiet_monitoring(clock: FakeClock, usage: Usage) -> Monitoring:
     """Of a gateway without a proxy port: what it counts, a test hands to `metrics.count`."""
     gauges = Gauges(in_flight=lambda: 0, connections=lambda: 0, upstream_connections=lambda: 0)
-    metrics = Metrics(bounds=Bounds(series=20), now=clock.wall())
+    metrics = Metrics(bounds=Bounds(series=20), now=clock.wall(), usage=usage)
     return Monitoring(metrics=metrics, gauges=gauges, flush=lambda: None, wall=clock.wall)
 
 

@@ -1,6 +1,7 @@
 """/api/metrics: windows over exchanges that a test hands in, at times that it chooses."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -158,3 +159,22 @@ async def test_a_service_that_is_not_there(control: Control) -> None:
     for endpoint in ("latency", "volume"):
         told = await control.get(f"/api/metrics/{endpoint}", 404, params={"service": "nobody"})
         assert told["code"] == "not_found"
+
+
+async def test_a_route_tells_when_it_was_last_hit(control: Control) -> None:
+    service = await control.post("/api/services", {"name": "users", "base_url": "http://127.0.0.1:9"})
+    made = [
+        (await control.post("/api/routes", {"path": path, "service_id": service["id"]})) for path in ("/users", "/idle")
+    ]
+    assert made[0]["last_hit_at"] is None
+    control.live.monitoring.metrics.count([exchange(401, to=destination("/users", route_id=made[0]["id"]))])
+    when = datetime.fromtimestamp(int(control.clock.wall()), UTC)
+    listed = (await control.get("/api/routes"))["items"]
+    assert [(route["path"], route["last_hit_at"]) for route in listed] == [
+        ("/users", when.isoformat().replace("+00:00", "Z")),
+        ("/idle", None),
+    ]
+    assert (await control.get(f"/api/routes/{made[0]['id']}"))["last_hit_at"] == listed[0]["last_hit_at"]
+    assert (await control.client.put(f"/api/routes/{made[0]['id']}", json=listed[0])).status_code == 200
+    assert (await control.client.delete(f"/api/routes/{made[0]['id']}")).status_code == 204
+    assert control.live.usage.last_hits == {}

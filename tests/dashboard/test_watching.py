@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -270,6 +271,7 @@ class TestUsage:
     async def test_a_route_s_hits_lead_to_its_requests(self, dashboard: Dashboard, traffic: Traffic) -> None:
         assert [traffic.ask("/users/1"), traffic.ask("/users/2"), traffic.ask("/nothing")] == [200, 200, 404]
         await dashboard.sign_in("routes")
+        await expect(dashboard.row("/users")).to_contain_text(re.compile(r"now|\d s ago"))
         await dashboard.row("/users").get_by_role("link", name="2", exact=True).click()
         await expect(dashboard.page.locator("main .row-open")).to_have_text(["/users/2", "/users/1"])
 

@@ -13,6 +13,7 @@ from microgateway.errors import StartupError
 from microgateway.exchange import Exchange
 from microgateway.observability.history import KEPT, History
 from microgateway.observability.metrics import DURATION, Bounds, Metrics, requests_of
+from microgateway.observability.usage import Usage
 from microgateway.persistence.database import Database
 from microgateway.persistence.metric_history import MetricHistory
 from microgateway.persistence.tables import metric_minutes
@@ -50,7 +51,7 @@ class Process:
 
 
 async def started(database: Database, now: float) -> Process:
-    metrics = Metrics(bounds=Bounds(), now=now)
+    metrics = Metrics(bounds=Bounds(), now=now, usage=Usage())
     process = Process(metrics, History(metrics=metrics, store=MetricHistory(database)))
     await process.history.load(now, SERVICES)
     return process

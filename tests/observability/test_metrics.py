@@ -22,6 +22,7 @@ from microgateway.observability.metrics import (
     Series,
 )
 from microgateway.observability.outcomes import OUTCOMES, outcome_of
+from microgateway.observability.usage import Usage
 from tests.observability.exchanges import destination, exchange, principal, refused, rule
 
 NOW = 1_700_000_000.0
@@ -45,12 +46,12 @@ some_exchanges = st.lists(
 )
 
 
-def metrics(**bounds: int) -> Metrics:
-    return Metrics(bounds=Bounds(**bounds), now=NOW)
+def metrics(usage: Usage | None = None, **bounds: int) -> Metrics:
+    return Metrics(bounds=Bounds(**bounds), now=NOW, usage=usage or Usage())
 
 
 def fed(batch: Sequence[Exchange], **bounds: int) -> Metrics:
-    made = metrics(**bounds)
+    made = metrics(None, **bounds)
     made.count(batch)
     made.fold(NOW)
     return made
@@ -218,6 +219,28 @@ def test_a_renamed_route_keeps_its_count() -> None:
     made.count([exchange(to=destination("/new", route_id="r"))])
     made.fold(NOW)
     assert [(series.name, requests(series.rolling)) for series in made.routes] == [("/new", 2)]
+
+
+def test_when_each_route_was_last_hit_is_known_also_of_those_that_share_one_place() -> None:
+    usage = Usage()
+    made = metrics(usage, series=1)
+    made.count([exchange(to=USERS), exchange(429, to=BILLS, stage="rate_limit"), exchange(404)])
+    made.fold(NOW)
+    made.count([exchange(to=BILLS)])
+    made.fold(NOW + 7.5)
+    made.fold(NOW + 9)
+    assert usage.last_hits == {USERS.id: NOW, BILLS.id: NOW + 7}
+    assert usage.changed_routes == {USERS.id, BILLS.id}
+
+
+def test_a_hit_is_known_though_its_destination_was_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("microgateway.observability.counting.MOST_REMEMBERED", 3)
+    usage = Usage()
+    made = metrics(usage)
+    routes = [destination(f"/{number}") for number in range(10)]
+    made.count([exchange(to=route) for route in routes])
+    made.keep_services([], NOW)
+    assert usage.last_hits == {route.id: NOW for route in routes}
 
 
 def test_what_is_folded_later_counts_as_later() -> None:

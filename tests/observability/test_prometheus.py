@@ -22,6 +22,7 @@ from microgateway.observability.metrics import Bounds, Metrics
 from microgateway.observability.monitoring import Gauges, Monitoring
 from microgateway.observability.process_facts import ProcessFacts
 from microgateway.observability.prometheus import Circuits, Configured, LogRows, Present, Targets, Traffic
+from microgateway.observability.usage import Usage
 from microgateway.state.memory import MemoryCircuits
 from microgateway.state.targets import MemoryTargets
 from tests.observability.exchanges import destination, exchange, principal, refused, rule
@@ -36,7 +37,7 @@ class Stand:
     """Everything that `/metrics` is made of."""
 
     def __init__(self, *, key_labels: bool = False, series: int = 20) -> None:
-        self.metrics = Metrics(bounds=Bounds(series=series), now=WALL)
+        self.metrics = Metrics(bounds=Bounds(series=series), now=WALL, usage=Usage())
         self.happenings = Happenings(wall=lambda: WALL)
         self.circuits = MemoryCircuits(listeners=[self.happenings.note_event])
         gauges = Gauges(in_flight=lambda: 3, connections=lambda: 2, upstream_connections=lambda: 1)

@@ -24,7 +24,7 @@ def test_the_metrics_of_two_workers_are_those_of_one_process(batches: list[list[
             add_counts(shown.counting, take_counts(worker.counting))
     for worker in workers:
         add_counts(shown.counting, take_counts(worker.counting))
-        assert take_counts(worker.counting) == ([], [], [], [], 0)
+        assert take_counts(worker.counting) == ([], [], [], [], 0, [])
     shown.fold(NOW)
     assert facts(shown) == facts(fed([one for batch in batches for one in batch]))
 
@@ -53,6 +53,18 @@ def test_retries_are_told_once() -> None:
         worker.count([again])
         add_counts(shown.counting, take_counts(worker.counting))
     assert [dict(route.retries) for route in shown.counting.routes.values()] == [{"lost": 2}]
+
+
+def test_hits_of_routes_are_told_once() -> None:
+    worker, usage = metrics(), Usage()
+    shown = metrics(usage)
+    for route in ("/users", "/bills"):
+        worker.count([exchange(to=destination(route))])
+    add_counts(shown.counting, take_counts(worker.counting))
+    shown.fold(NOW)
+    add_counts(shown.counting, take_counts(worker.counting))
+    shown.fold(NOW + 5)
+    assert usage.last_hits == {"route /users": NOW, "route /bills": NOW}
 
 
 def of(usage: Usage) -> tuple[object, object]:

@@ -12,9 +12,16 @@ from sqlalchemy import text
 from microgateway.observability.usage import Usage
 from microgateway.observability.usage_keeper import UsageKeeper
 from microgateway.persistence.database import Database, DatabaseUnavailableError, locate_database
-from microgateway.persistence.usage_store import KeyUsageRow, ServiceUsageRow, UsageStore
+from microgateway.persistence.repository import Repository
+from microgateway.persistence.usage_store import KeyUsageRow, RouteUsageRow, ServiceUsageRow, UsageStore
+from tests.kit.configuration import route, service
 
 LONGEST_WAIT = 5.0
+
+
+@pytest.fixture
+def repository(database: Database) -> Repository:
+    return Repository(database)
 
 
 @pytest.fixture
@@ -79,9 +86,14 @@ async def test_what_is_counted_during_a_write_is_written_by_the_next(database: D
     usage = Usage()
 
     class SlowStore(UsageStore):
-        async def add(self, keys: Collection[KeyUsageRow], services: Collection[ServiceUsageRow]) -> None:
+        async def add(
+            self,
+            keys: Collection[KeyUsageRow],
+            services: Collection[ServiceUsageRow],
+            routes: Collection[RouteUsageRow] = (),
+        ) -> None:
             used(usage, times=10)  # somebody counts while the database is asked
-            await super().add(keys, services)
+            await super().add(keys, services, routes)
 
     keeper = UsageKeeper(usage=usage, store=SlowStore(database))
     used(usage)
@@ -97,9 +109,14 @@ async def test_a_database_that_is_away_is_told_of_once_and_gets_everything_later
     usage, attempts = Usage(), []
 
     class CountingStore(UsageStore):
-        async def add(self, keys: Collection[KeyUsageRow], services: Collection[ServiceUsageRow]) -> None:
+        async def add(
+            self,
+            keys: Collection[KeyUsageRow],
+            services: Collection[ServiceUsageRow],
+            routes: Collection[RouteUsageRow] = (),
+        ) -> None:
             attempts.append(keys)
-            await super().add(keys, services)
+            await super().add(keys, services, routes)
 
     def attempted(times: int) -> Callable[[], Awaitable[bool]]:
         async def condition() -> bool:
@@ -162,3 +179,23 @@ async def test_a_write_that_failed_is_not_lost(database: Database) -> None:
         await UsageKeeper(usage=usage, store=BrokenStore(database)).write()
     await UsageKeeper(usage=usage, store=UsageStore(database)).write()
     assert await kept(database) == {"a": 4}
+
+
+async def test_the_last_hits_of_routes_survive_a_restart_and_a_write_that_failed(
+    database: Database, repository: Repository
+) -> None:
+    class BrokenStore(UsageStore):
+        async def add(self, *rows: object) -> None:
+            raise DatabaseUnavailableError("away")
+
+    await repository.services.add(service("http://127.0.0.1:9000"))
+    await repository.routes.add(route("/users"))
+    usage, again = Usage(), Usage()
+    usage.hit(["route /users", "gone"], 1_700_000_000)
+    with pytest.raises(DatabaseUnavailableError):
+        await UsageKeeper(usage=usage, store=BrokenStore(database)).write()
+    usage.forget_route("gone")
+    keeper = UsageKeeper(usage=usage, store=UsageStore(database))
+    assert [await keeper.write(), await keeper.write()] == [True, False]
+    await UsageKeeper(usage=again, store=UsageStore(database)).load()
+    assert again.last_hits == {"route /users": 1_700_000_000.0}

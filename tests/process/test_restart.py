@@ -94,6 +94,7 @@ def test_what_was_counted_is_counted_on_after_a_restart(folder: Path) -> None:
             seen = usage(gateway)
             assert seen[:4] == (5, 2, 3, 1)
             assert seen[4] is not None
+            assert gateway.operator.all("routes")[0]["last_hit_at"] is not None
             gateway.ask(request("/", key))
             until(lambda: usage(gateway)[:4] == (6, 2, 4, 1), "the sixth request is counted")
 

@@ -1,7 +1,7 @@
 // Small parts that views share: their head, their filters, badges, and what stands in the place of nothing.
 
 import { h, icon, span } from "./dom.js";
-import { percent } from "./format.js";
+import { ago, date, fullTime, percent } from "./format.js";
 
 export function viewHead(title, subtitle, ...tools) {
   return h("header", { class: "view-head" },
@@ -54,6 +54,13 @@ const HEALTHS = { healthy: "good", unhealthy: "bad", degraded: "warn", ejected: 
 export const healthBadge = (health) => badge(health, HEALTHS[health] ?? "off");
 export const circuitBadge = (state) => badge(CIRCUITS[state]?.[1] ?? state, CIRCUITS[state]?.[0] ?? "off");
 export const rateCell = (share) => span(share >= 0.05 ? "bad" : share > 0 ? "warn" : "faint", percent(share));
+
+/** How far away a moment is; the moment itself when one stays on it. */
+export function moment(when) {
+  if (!when) return span("faint", "never");
+  const isFar = Math.abs(Date.now() - Date.parse(when)) > 300 * 86_400_000;
+  return h("time", { class: "nowrap", datetime: when, title: fullTime(when) }, isFar ? date(when) : ago(when));
+}
 
 export function empty({ drawing, title, text, action }) {
   return h("div", { class: "empty" }, icon(drawing), h("h2", {}, title), h("p", {}, text), action ?? null);

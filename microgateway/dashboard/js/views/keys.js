@@ -4,11 +4,11 @@ import { all, api } from "../api.js";
 import { confirm, openDialog } from "../dialog.js";
 import { h, span } from "../dom.js";
 import { askToRemove, openEditor } from "../editor.js";
-import { ago, count, date, fullTime, percent } from "../format.js";
+import { ago, count, percent } from "../format.js";
 import { createForm } from "../form.js";
 import { mountList, titleCell } from "../list_view.js";
 import { notify } from "../notices.js";
-import { badge, copyButton, createButton, empty, iconButton, meter } from "../parts.js";
+import { badge, copyButton, createButton, empty, iconButton, meter, moment } from "../parts.js";
 import { keep } from "../router.js";
 import { stateOf } from "../key_state.js";
 import { openToken } from "../token.js";
@@ -139,12 +139,6 @@ function limitCell(key) {
 function usageCell(key) {
   const share = key.total_requests ? key.rejected_requests / key.total_requests : 0;
   return [count(key.total_requests), span("sub", key.rejected_requests ? `${count(key.rejected_requests)} limited (${percent(share)})` : "none limited")];
-}
-
-function moment(when) {
-  if (!when) return span("faint", "never");
-  const far = Math.abs(Date.now() - Date.parse(when)) > 300 * 86_400_000;
-  return h("time", { class: "nowrap", datetime: when, title: fullTime(when) }, far ? date(when) : ago(when));
 }
 
 function isOfState(key, wanted) {
