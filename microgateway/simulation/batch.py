@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from random import Random
 
@@ -32,6 +33,7 @@ from microgateway.state.targets import MemoryTargets
 
 SLICE = 0.002  # seconds of this machine's time, after which traffic has its turn
 LOOKS = 60  # at the buckets, over the whole time
+FRESH = 1_000.0  # when virtual time begins where nothing is copied, in monotonic seconds
 LOOKED_AGAIN = 0.02  # seconds, on the real clock, until a cancelling is noticed
 
 
@@ -221,7 +223,10 @@ class Batch:
 async def run_batch(request: BatchRequest, running: Running, snapshot: Snapshot, progress: Progress) -> BatchAnswer:
     """On the clock that it asks for."""
     clock = running.clock
-    world: World = VirtualWorld(now=clock.now(), wall=clock.wall())
-    if request.clock == "real":
-        world = RealWorld(clock=clock, loop=asyncio.get_running_loop())
-    return await Batch(request, running, snapshot, world).run(progress)
+    if request.clock == "virtual":
+        # Buckets that are made anew know nothing of a time before: so the same batch is the same to the nanosecond
+        began = clock.now() if request.state == "copy" else FRESH
+        virtual = VirtualWorld(now=began, wall=clock.wall())
+        return await Batch(request, running, snapshot, virtual).run(progress)
+    with closing(RealWorld(clock=clock, loop=asyncio.get_running_loop())) as world:
+        return await Batch(request, running, snapshot, world).run(progress)

@@ -66,6 +66,7 @@ async def conduct(request: GatewayRequest, running: Running) -> GatewayAnswer:
     finally:
         scene.close()
         scene.plane.pools.close()
+        world.close()
 
 
 def _answer(request: GatewayRequest, judged: GatewayAnswer, outcome: _Outcome) -> GatewayAnswer:

@@ -11,6 +11,7 @@ from itertools import count
 from typing import Protocol
 
 from microgateway.clock import Clock
+from microgateway.simulation.fine_timer import FineTimer
 
 AT_A_TIME = 16  # turns between two looks at the clock
 
@@ -74,13 +75,19 @@ class VirtualWorld:
 
 
 class RealWorld:
-    """This machine's time, on the event loop that runs."""
+    """This machine's time, on the event loop that runs. Who made it closes it.
 
-    __slots__ = ("_clock", "_loop")
+    What is to happen happens in the order in which it is due, as in virtual time, also where the machine was late.
+    """
+
+    __slots__ = ("_clock", "_coming", "_loop", "_numbers", "_timer")
 
     def __init__(self, *, clock: Clock, loop: asyncio.AbstractEventLoop) -> None:
         self._clock = clock
         self._loop = loop
+        self._coming: list[tuple[float, int, Turn]] = []
+        self._numbers = count()
+        self._timer: FineTimer | None = None
 
     def now(self) -> float:
         return self._clock.now()
@@ -89,7 +96,34 @@ class RealWorld:
         return self._clock.wall()
 
     def later(self, delay: float, turn: Turn) -> None:
-        if delay > 0.0:
-            self._loop.call_later(delay, turn)
-        else:
+        if delay <= 0.0:
             self._loop.call_soon(turn)
+            return
+        coming = self._coming
+        heapq.heappush(coming, (time.monotonic() + delay, next(self._numbers), turn))
+        if coming[0][2] is turn:
+            self._set_timer()
+
+    def close(self) -> None:
+        """What was still to happen does not."""
+        self._coming.clear()
+        if self._timer is not None:
+            self._timer.close()
+            self._timer = None
+
+    def _come(self) -> None:
+        """Some of what is due; traffic has its turn before the rest."""
+        coming = self._coming
+        try:
+            for _ in range(AT_A_TIME):
+                if not coming or coming[0][0] > time.monotonic():
+                    break
+                heapq.heappop(coming)[2]()
+        finally:
+            if coming:
+                self._set_timer()
+
+    def _set_timer(self) -> None:
+        if self._timer is None:
+            self._timer = FineTimer(self._loop, self._come)
+        self._timer.set(self._coming[0][0])

@@ -10,8 +10,9 @@ import pytest
 
 from microgateway.control_plane.gateway_batches import BatchAnswer, BatchRequest
 from microgateway.control_plane.jobs import Progress
-from microgateway.testing import RunningProxy, serve
+from microgateway.testing import FakeClock, RunningProxy, serve
 from tests.kit.configuration import IssuedKey, key, limit_rule, route, service, settings
+from tests.simulation.both_clocks import PER_SECOND, compare
 from tests.simulation.portraits import portrait
 
 NOWHERE = "http://127.0.0.1:9"
@@ -114,6 +115,16 @@ class TestVirtualTime:
             assert await story(1) == first
             assert await story(2) != first
 
+    async def test_it_is_the_same_story_whenever_it_is_told(self) -> None:
+        """Also where a token is there at the very moment of a request, by which a nanosecond decides."""
+        stories = []
+        for now in (0.1, 12_345.678_901):
+            rules = [limit_rule("everybody", per_minute=9_000, burst=20)]
+            async with town(clock=FakeClock(now=now), rate_limits=rules) as (served, _):
+                answer = await batch(served, [{"path": "/open"}], arrivals={"per_second": 200, "seconds": 10})
+                stories.append(answer.model_dump(exclude={"took_seconds"}))
+        assert stories[0] == stories[1]
+
     @pytest.mark.parametrize(
         ("arrivals", "requests"),
         [
@@ -202,34 +213,27 @@ class TestState:
 
 
 class TestBothTimes:
-    async def test_a_scenario_in_real_time_is_the_same_in_virtual_time(self, pytestconfig: pytest.Config) -> None:
-        """Limits, a failing service and a circuit that recovers. `--real-seconds 60` takes the minute that it says."""
-        await both_times(pytestconfig.getoption("--real-seconds") or 2.0)
+    """Limits, a failing service and a circuit that recovers. `--real-seconds 60` takes the minute that it says."""
 
+    @pytest.mark.parametrize("sockets", [False, True], ids=["batch", "sockets"])
+    async def test_a_scenario_in_real_time_is_the_same_in_virtual_time(
+        self, pytestconfig: pytest.Config, sockets: bool
+    ) -> None:
+        both = await compare(pytestconfig.getoption("--real-seconds") or 1.4, sockets=sockets)
+        assert both.batch.took_seconds < 2
+        assert both.real.states == both.meant.states == ["open", *["half_open", "open"] * 2, "half_open", "closed"]
+        # The machine is a little late, and around a change that may be a request more or less; it is nothing else
+        slips = 1 + max(both.late) * PER_SECOND
+        assert abs(both.real.admitted - both.meant.admitted) <= slips * len(both.meant.changes)
+        assert both.unexplained == []
+        for (at, _), (expected, _) in zip(both.real.changes, both.came.changes, strict=True):
+            assert at == pytest.approx(expected, abs=0.001 + max(both.late))
 
-async def both_times(seconds: float) -> None:
-    script = {
-        "latency_ms": 4,
-        "phases": [{"from_seconds": seconds / 4, "to_seconds": seconds / 2, "error_rate": 1, "latency_ms": 4}],
-    }
-    fields: dict[str, Any] = {
-        "arrivals": {"per_second": 200, "seconds": seconds},
-        "upstream": script,
-    }
-    rules = [limit_rule("everybody", per_minute=9_000, burst=20)]
-    circuits = settings(
-        circuit_failure_threshold=5, circuit_recovery_timeout=seconds / 10, circuit_half_open_max_calls=1, debug=True
-    )
-    async with town(rate_limits=rules, settings=circuits) as (served, _):
-        began = time.perf_counter()
-        virtual = await batch(served, [{"path": "/open"}], **fields)
-        assert time.perf_counter() - began < 2
-        real = await batch(served, [{"path": "/open"}], clock="real", **fields)
-    assert real.requests == virtual.requests
-    assert abs(real.admitted - virtual.admitted) <= max(2, virtual.admitted // 50)
-    assert [state for _, state in circuit(real)] == [state for _, state in circuit(virtual)]
-    for (at, _), (expected, _) in zip(circuit(real), circuit(virtual), strict=True):
-        assert at == pytest.approx(expected, abs=0.1)
+    async def test_a_batch_is_what_comes_of_its_requests_one_by_one(self) -> None:
+        both = await compare(0.5)
+        assert statuses(both.batch) == {status: both.meant.with_status(status) for status in (200, 429, 500, 503)}
+        assert [state for _, state in circuit(both.batch)] == both.meant.states
+        assert [at for at, _ in circuit(both.batch)] == pytest.approx([at for at, _ in both.meant.changes], abs=1e-5)
 
 
 class Told(Progress):
