@@ -20,6 +20,7 @@ from soak.setting import Scenario, Setting
 from soak.swap import swap
 from soak.term import term
 from soak.upstreams import upstreams
+from soak.workers import control_kill, one_key, probes, reloads, workers_kill
 
 SCENARIOS: Mapping[str, Scenario] = {
     "idle": idle,
@@ -28,6 +29,11 @@ SCENARIOS: Mapping[str, Scenario] = {
     "swap": swap,
     "upstreams": upstreams,
     "agreement": agreement,
+    "workers-kill": workers_kill,
+    "control-kill": control_kill,
+    "reload": reloads,
+    "one-key": one_key,
+    "probes": probes,
 }
 DESCRIPTORS = 8_192  # for all connections of the idle scenario, and some
 
@@ -44,7 +50,7 @@ def choose_cores() -> Cores:
         say("        one core only: the gateway shares it with its load, and times mean little")
         return Cores()
     os.sched_setaffinity(0, {available[1]})
-    return Cores(gateway=available[0], load=available[1])
+    return Cores(gateway=(available[0],), workers=tuple(available), load=(available[1],))
 
 
 def allow_descriptors() -> None:

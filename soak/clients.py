@@ -32,10 +32,15 @@ class Tally:
 
 
 class Client:
-    """Asks on one connection as long as that lasts, then on the next. Every request has an id of its own."""
+    """Asks on one connection as long as that lasts, then on the next. Every request has an id of its own.
 
-    def __init__(self, port: int, name: str) -> None:
+    `fields` are header lines of all its requests. `port` is that of this end of its latest connection.
+    """
+
+    def __init__(self, port: int, name: str, fields: Sequence[str] = ()) -> None:
         self._port = port
+        self._fields = fields
+        self.port = 0
         self._numbers: Iterator[int] = count()
         self._name = name
         self._stream: Stream | None = None
@@ -48,7 +53,10 @@ class Client:
         if self._stream is None or self._stream.has_ended():
             self.close()
             self._stream = await Stream.connect(self._port)
-        fields = [f"X-Request-Id: {request_id}", *([f"Content-Length: {len(body)}"] if method == "POST" else [])]
+            self.port = self._stream.port
+        fields = [f"X-Request-Id: {request_id}", *self._fields]
+        if method == "POST":
+            fields.append(f"Content-Length: {len(body)}")
         try:
             await self._stream.send(request(f"{path}/{request_id}", *fields, method=method) + body)
             async with asyncio.timeout(LONGEST_ANSWER):

@@ -23,10 +23,14 @@ TRUSTING = {"failure_threshold": 1_000_000}  # a circuit that lets everything th
 
 @dataclass(frozen=True, slots=True)
 class Cores:
-    """Which processor core the gateway has, and which everything else. None: wherever the kernel likes."""
+    """Which processor cores the gateway has, which a gateway with workers, and which everything else.
 
-    gateway: int | None = None
-    load: int | None = None
+    None: wherever the kernel likes.
+    """
+
+    gateway: tuple[int, ...] = ()
+    workers: tuple[int, ...] = ()
+    load: tuple[int, ...] = ()
 
 
 class Operator:
@@ -100,6 +104,7 @@ class Gateway:
     process: Process
     operator: Operator
     port: int
+    data: Path
 
     async def footprint(self) -> Footprint:
         """Counted with no connection of the operator's open."""
@@ -132,7 +137,7 @@ class Upstream:
 
 @asynccontextmanager
 async def running_upstream(folder: Path, cores: Cores, name: str = "upstream") -> AsyncIterator[Upstream]:
-    async with running(name, ["-m", "soak.upstream"], folder, core=cores.load) as process:
+    async with running(name, ["-m", "soak.upstream"], folder, cores=cores.load) as process:
         service = int(await process.wait_for(r"service (\d+)\n"))
         facts = int(await process.wait_for(r"facts (\d+)\n"))
         yield Upstream(service, facts)
@@ -145,22 +150,27 @@ async def running_gateway(
     *,
     name: str = "gateway",
     watched: bool = True,
+    workers: int = 1,
     variables: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Gateway]:
-    """`watched`: it can count itself (see the module of that name); otherwise it is started as anybody would."""
+    """`watched`: it can count itself (see the module of that name); otherwise it is started as anybody would.
+
+    `workers` 1: it is one process.
+    """
     environment = {variable: value for variable, value in os.environ.items() if not OURS.match(variable)} | {
         "MICROGATEWAY_ADMIN_TOKEN": TOKEN,
-        "MICROGATEWAY_DATA_DIR": str(folder / f"{name}-data"),
+        "MICROGATEWAY_DATA_DIR": str(data := folder / f"{name}-data"),
         "MICROGATEWAY_PORT": "0",
         "MICROGATEWAY_PROXY_HOST": "127.0.0.1",
         "MICROGATEWAY_PROXY_PORT": "0",
         **(variables or {}),
     }
     module = "soak.watched" if watched else "microgateway"
-    async with running(name, ["-m", module, "run"], folder, core=cores.gateway, environment=environment) as process:
+    command, own = ["-m", module, "run", "--workers", str(workers)], cores.gateway if workers == 1 else cores.workers
+    async with running(name, command, folder, cores=own, environment=environment) as process:
         port = int(await process.wait_for(r"Proxy port: +http://127\.0\.0\.1:(\d+)\n"))
         operator = Operator(int(await process.wait_for(r"Control port: +http://127\.0\.0\.1:(\d+)\n")))
         try:
-            yield Gateway(process, operator, port)
+            yield Gateway(process, operator, port, data)
         finally:
             operator.close()

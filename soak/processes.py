@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,10 +99,10 @@ async def running(
     arguments: Sequence[str],
     folder: Path,
     *,
-    core: int | None = None,
+    cores: Collection[int] = (),
     environment: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Process]:
-    """A Python command in the repository's folder. `core` None: wherever the kernel likes."""
+    """A Python command in the repository's folder. No `cores`: wherever the kernel likes."""
     output = folder / f"{name}.out"
     with output.open("wb") as file:
         handle = subprocess.Popen(  # noqa: ASYNC220  it takes a millisecond, and nothing else goes on yet
@@ -114,8 +114,8 @@ async def running(
             stderr=subprocess.STDOUT,
             process_group=0,
         )
-    if core is not None:
-        os.sched_setaffinity(handle.pid, {core})
+    if cores:
+        os.sched_setaffinity(handle.pid, cores)
     try:
         yield Process(name, handle, output)
     finally:

@@ -40,6 +40,11 @@ class Stream:
             raise
         return cls(connecting)
 
+    @property
+    def port(self) -> int:
+        """This end's."""
+        return int(self._socket.getsockname()[1])
+
     async def send(self, data: bytes) -> None:
         """Until the kernel has all of it. Raises `GoneError`."""
         try:

@@ -58,7 +58,8 @@ class LogFeed:
     _ours: socket.socket
     theirs: socket.socket
 
-    def __init__(self) -> None:
+    def __init__(self, most_waiting: int = MOST_WAITING) -> None:
+        self._most_waiting = most_waiting
         self.elsewhere: Callable[[], tuple[int, int]] = lambda: (0, 0)  # rows dropped and waiting in other processes
         self._waiting: deque[tuple[int, bytes]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -171,7 +172,7 @@ class LogFeed:
         self._rows_waiting += rows
 
     def _keep(self, rows: int, frame: bytes) -> None:
-        if self._rows_waiting + rows > MOST_WAITING:
+        if self._rows_waiting + rows > self._most_waiting:
             self._dropped_here += rows
         else:
             self._enqueue(rows, frame)

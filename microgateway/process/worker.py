@@ -45,6 +45,7 @@ from microgateway.state.targets import MemoryTargets
 
 REPORT_INTERVAL = 0.25  # seconds
 MOST_EVENTS = 1_000  # that wait for the control process
+MOST_ROWS = 100_000  # for the log, about 20 MB: those of some seconds, in which another control process starts
 MOST_WAITING = 1_000_000  # bytes for the control process, beyond which whoever follows the log misses rows
 LAST_REPORT = 1.0  # seconds that an end waits for the control process to take what is left
 MOST_CELLS = 10_000  # kinds of exchanges
@@ -141,7 +142,7 @@ class Worker:
         )
         sinks: list[Sink] = [counting.count, self._tail]
         if setup.writes:
-            self._feed = LogFeed()
+            self._feed = LogFeed(MOST_ROWS)
             self._feed.start_on(log)
             sinks.append(self._feed)
         recorder = Recorder(Usage(), sinks)
