@@ -30,7 +30,7 @@ from microgateway.core.fields import Field, HeadError
 from microgateway.core.framing import LAST_CHUNK, ChunkedReader, encode_chunk
 from microgateway.core.requests import RequestHead
 from microgateway.data_plane.peer import Peer
-from microgateway.data_plane.rewriting import upstream_head
+from microgateway.data_plane.rewriting import lasting_lines, upstream_head
 from microgateway.exchange import Exchange
 from microgateway.snapshot import Destination
 
@@ -105,7 +105,7 @@ class RequestHeads:
         exchange.request_id = b"0" * 32
         exchange.traceparent = b"00-%b-%b-00" % (b"1" * 32, b"2" * 16)
         target = destination.upstream.targets[0]
-        head = upstream_head(ours.head, destination, target, self._peer, exchange)
+        head = upstream_head(lasting_lines(ours.head, destination, target, self._peer), exchange)
         doubt = doubt_about_head(head)
         if doubt is not None:
             raise FindingError(doubt)

@@ -9,7 +9,6 @@ from typing import Literal
 
 from microgateway.core.circuit import Permit
 from microgateway.core.limit_rules import LimitRule
-from microgateway.core.token_bucket import Grant
 from microgateway.snapshot import Destination, Principal
 
 NO_CONTENT = 204
@@ -78,29 +77,32 @@ class Judgement:
     """What the pipeline decided: `outcome` is the leave to forward to `destination`, the problem to answer, or to ask
     again later.
 
-    `principal` is None where nobody was asked who they are (a public route, or a request refused before). `grant` is
-    what the answer tells of limits, and `limited_by` whose limit that is: the key's own (the principal), or a rule's;
-    None where no limit was asked. `shadowed` are the rules that would have refused the request if they were enforced.
+    `principal` is None where nobody was asked who they are (a public route, or a request refused before). `limited_by`
+    is whose limit the answer tells of: the key's own (the principal), or a rule's, and None where no limit was asked.
+    `shadowed` are the rules that would have refused the request if they were enforced.
+
+    Requests that were judged alike may share one.
     """
 
-    __slots__ = ("destination", "grant", "limited_by", "outcome", "principal", "shadowed")
+    __slots__ = ("destination", "limited_by", "outcome", "principal", "shadowed")
 
     def __init__(
         self,
         outcome: Permit | Problem | Postponed,
         principal: Principal | None = None,
         destination: Destination | None = None,
-        grant: Grant | None = None,
         limited_by: Principal | LimitRule | None = None,
         shadowed: tuple[LimitRule, ...] = (),
     ) -> None:
         self.outcome = outcome
         self.principal = principal
-        self.grant = grant
         self.destination = destination
         self.limited_by = limited_by
         self.shadowed = shadowed
 
+
+Decision = tuple[Judgement, int]
+"""A judgement, and the level, in parts of a token, that the bucket of its `limited_by` is left with."""
 
 FailedAttempt = tuple[str, str, str, float]
 """How it failed, whether it was repeated and why, the target's host and port, and when, in monotonic seconds."""
@@ -112,7 +114,8 @@ class Exchange:
     `started`, `sent` (the last attempt was handed to its connection), `answered` (the answer's first byte) and `ended`
     are seconds on the monotonic clock, 0 for what did not happen; `timestamp` is seconds since the epoch. `status` is
     what the client got, 499 when it left before. `attempts` counts requests sent or tried upstream. `query` has its
-    question mark, and its secrets. `parent_span` is the client's span, where spans are made.
+    question mark, and its secrets. `level` is that of the decision on it. `parent_span` is the client's span, where
+    spans are made.
     """
 
     simulated = False
@@ -128,6 +131,7 @@ class Exchange:
         "ended",
         "failed_attempts",
         "judgement",
+        "level",
         "method",
         "parent_span",
         "path",
@@ -152,7 +156,7 @@ class Exchange:
         self.request_id = self.traceparent = self.parent_span = self.query = b""
         self.judgement: Judgement | None = None
         self.sent = self.answered = self.ended = 0.0
-        self.status = self.upstream_status = self.attempts = self.bytes_in = self.bytes_out = 0
+        self.status = self.upstream_status = self.attempts = self.bytes_in = self.bytes_out = self.level = 0
         self.upstream = self.stage = self.code = ""
         self.failed_attempts: list[FailedAttempt] | None = None
 

@@ -25,9 +25,8 @@ class RequestHead:
     """What a request says before its body. `path` is normalised; `query` has its question mark, or is empty.
 
     `host` and `authority` are the section's, unless the target is a whole URL, whose authority counts then (RFC 9112,
-    3.2.2). A connection keeps the head of a request that comes again, so what was made of it is noted here: `sent_as`
-    is what went to the upstream that `sent_to` tells, up to the fields that differ in each request; `standing` is what
-    judgement has found out.
+    3.2.2). A connection keeps the head of a request that comes again, so what was made of it is noted here: `way` is
+    where it went and how it was written there; `standing` is what judgement has found out.
     """
 
     __slots__ = (
@@ -40,9 +39,8 @@ class RequestHead:
         "path",
         "query",
         "section",
-        "sent_as",
-        "sent_to",
         "standing",
+        "way",
     )
 
     def asks_for_websocket(self) -> bool:
@@ -64,10 +62,9 @@ class RequestHead:
         self.host = section.host
         self.authority = section.authority
         self.keep_alive = b"close" not in section.connection
-        self.sent_to: tuple[object, object] | None = None
-        self.sent_as = b""
         self.has_come_before = False
         self.standing: Any = None
+        self.way: Any = None
 
 
 def read_request(line: bytes, section: FieldSection) -> RequestHead:

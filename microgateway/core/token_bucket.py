@@ -62,15 +62,11 @@ class Grant:
 
 
 class TokenBucket:
-    """One client's bucket. `level` is in parts of a token, as of `updated` (nanoseconds on the caller's clock).
+    """One client's bucket. `level` is in parts of a token, as of `updated` (nanoseconds on the caller's clock)."""
 
-    `is_kept` is for whoever keeps it, to tell others who have it in hand that it is forgotten.
-    """
-
-    __slots__ = ("is_kept", "level", "limit", "updated")
+    __slots__ = ("level", "limit", "updated")
 
     def __init__(self, limit: Limit, now: int) -> None:
-        self.is_kept = True
         self.limit = limit
         self.level = limit.capacity
         self.updated = now

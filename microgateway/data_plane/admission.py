@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from microgateway.core.limit_rules import EVERYBODY, CountBy, LimitRule, Subject, address_subject, value_subject
 from microgateway.core.requests import RequestHead
 from microgateway.core.token_bucket import NANOSECONDS, Grant
-from microgateway.exchange import Judgement, Problem
+from microgateway.exchange import Decision, Judgement, Problem
 from microgateway.snapshot import Principal, Rules
 from microgateway.state.interfaces import Limiter
 from microgateway.state.limits import Claim, Limiting, Told
@@ -38,8 +38,8 @@ def all_claims(
     return claims
 
 
-def refused_by(guards: Sequence[Claim], limiter: Limiter, now: float) -> Judgement | None:
-    """The judgement where a guard refuses; None where the request may go on to authentication.
+def refused_by(guards: Sequence[Claim], limiter: Limiter, now: float) -> Decision | None:
+    """The decision where a guard refuses; None where the request may go on to authentication.
 
     Then nothing is taken yet: what comes after may refuse it.
     """
@@ -49,7 +49,7 @@ def refused_by(guards: Sequence[Claim], limiter: Limiter, now: float) -> Judgeme
     grant, limited_by, shadowed = judge(guards, limiter, now)
     if grant is None or grant.admitted:  # a moment has passed, in which another process may have looked, too
         return None
-    return Judgement(too_many(grant, limited_by), None, None, grant, limited_by, shadowed)
+    return Judgement(too_many(grant, limited_by), None, None, limited_by, shadowed), grant.level
 
 
 def judge(claims: Sequence[Claim], limiter: Limiter, now: float) -> Told:

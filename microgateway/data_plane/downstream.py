@@ -34,7 +34,7 @@ from microgateway.data_plane.problems import BODY_TOO_LARGE, CLIENT_TIMEOUT, TOO
 from microgateway.data_plane.request_ids import identify
 from microgateway.data_plane.responses import CONTINUE, added_fields, problem_answer
 from microgateway.data_plane.tunnel import Tunnel
-from microgateway.exchange import CLIENT_CLOSED_REQUEST, Exchange, Judgement, Postponed, Problem
+from microgateway.exchange import CLIENT_CLOSED_REQUEST, Exchange, Postponed, Problem
 
 if TYPE_CHECKING:
     from microgateway.data_plane.plane import Plane
@@ -92,6 +92,7 @@ class Downstream(asyncio.Protocol):
         "_tunnel",
         "deadline",
         "peer",
+        "spare",
         "transport",
         "writable",
     )
@@ -111,6 +112,7 @@ class Downstream(asyncio.Protocol):
         self._eof_at = NEVER
         self.deadline = NEVER
         self.writable = True
+        self.spare: Forwarding | None = None  # that of a request before, as good as new
         self._paused = False  # whether this client is not read from for now
         self._in_loop = False
         # One request's lifetime
@@ -235,23 +237,25 @@ class Downstream(asyncio.Protocol):
         now, wall = plane.now(), plane.wall()
         if exchange is None:
             exchange = self._new_exchange(head, now, wall)
-        exchange.judgement = judgement = decide(head, exchange.client_ip, plane.snapshot, plane.state, now, wall)
+        judgement, exchange.level = decide(head, exchange.client_ip, plane.snapshot, plane.state, now, wall)
+        exchange.judgement = judgement
         outcome, destination = judgement.outcome, judgement.destination
         if isinstance(outcome, Permit) and destination is not None:
-            forwarding = Forwarding(plane, self, head, judgement, destination, outcome, exchange)
+            forwarding, self.spare = self.spare or Forwarding(plane, self), None
             self._forwarding = forwarding
             self.deadline = NEVER
             if head.section.body == NO_BODY:
                 self._phase = _ANSWER
                 if position < len(data):
                     self._pending = data[position:]
-                forwarding.attempt()
+                forwarding.start(head, destination, outcome, exchange)
             else:
+                forwarding.start(head, destination, outcome, exchange)
                 own = destination.max_body
                 self._body_limit = plane.options.max_body_bytes if own is None else own
                 self._begin_body(forwarding, head, memoryview(data)[position:])
         elif isinstance(outcome, Problem):
-            self._answer(outcome, head, exchange, judgement, data, position)
+            self._answer(outcome, head, exchange, data, position)
         elif isinstance(outcome, Postponed):
             self._hold(outcome, HeldRequest(head, data, position, exchange))
 
@@ -277,7 +281,7 @@ class Downstream(asyncio.Protocol):
         """The client left while its request was held."""
         self._held = None
         held.exchange.status, held.exchange.code = CLIENT_CLOSED_REQUEST, "client_closed_request"
-        self.exchange_ended(held.exchange, self._plane.now(), keep_alive=False, request_done=False)
+        self.exchange_ended(held.exchange, self._plane.now(), False, False)
 
     def _new_exchange(self, head: RequestHead, now: float, wall: float) -> Exchange:
         """The record of a request that has just come."""
@@ -345,9 +349,7 @@ class Downstream(asyncio.Protocol):
 
     # -- answers of the gateway's own ----------------------------------------------------------------------------------
 
-    def _answer(
-        self, problem: Problem, head: RequestHead, exchange: Exchange, judgement: Judgement, data: bytes, position: int
-    ) -> None:
+    def _answer(self, problem: Problem, head: RequestHead, exchange: Exchange, data: bytes, position: int) -> None:
         """Answers a request that is not forwarded.
 
         A body that has come whole is skipped; one that hasn't ends the connection.
@@ -356,23 +358,15 @@ class Downstream(asyncio.Protocol):
         request_done = 0 <= head.section.body <= come
         if request_done and head.section.body < come:
             self._pending = data[position + head.section.body :]
-        keep_alive = self.write_problem(problem, head, exchange, judgement, request_done=request_done)
-        self.exchange_ended(exchange, self._plane.now(), keep_alive=keep_alive, request_done=request_done)
+        keep_alive = self.write_problem(problem, head, exchange, request_done=request_done)
+        self.exchange_ended(exchange, self._plane.now(), keep_alive, request_done)
 
-    def write_problem(
-        self,
-        problem: Problem,
-        head: RequestHead,
-        exchange: Exchange,
-        judgement: Judgement | None,
-        *,
-        request_done: bool,
-    ) -> bool:
+    def write_problem(self, problem: Problem, head: RequestHead, exchange: Exchange, *, request_done: bool) -> bool:
         """Writes the answer; says whether the connection goes on."""
         keep_alive = head.keep_alive and head.minor_version == 1 and request_done and not self._plane.draining
         exchange.status, exchange.code, exchange.stage = problem.status, problem.code, problem.stage
         with_body = head.method != b"HEAD"
-        added = added_fields(exchange.request_id, judgement) + cors_fields(head, judgement, self._plane.snapshot)
+        added = added_fields(exchange) + cors_fields(head, exchange.judgement, self._plane.snapshot)
         self.write(problem_answer(problem, exchange.request_id, added, keep_alive=keep_alive, with_body=with_body))
         return keep_alive
 
@@ -383,8 +377,8 @@ class Downstream(asyncio.Protocol):
         head = RequestHead(b"HEAD" if data.startswith(b"HEAD ") else b"", FieldSection())
         exchange = Exchange(b"", b"", self.peer.ip, now, plane.wall())
         exchange.request_id, _ = identify(head.section, plane.ids)
-        self.write_problem(problem, head, exchange, None, request_done=False)
-        self.exchange_ended(exchange, now, keep_alive=False, request_done=False)
+        self.write_problem(problem, head, exchange, request_done=False)
+        self.exchange_ended(exchange, now, False, False)
 
     # -- what a forwarding calls ---------------------------------------------------------------------------------------
 
@@ -429,7 +423,7 @@ class Downstream(asyncio.Protocol):
             _reset_on_close(self.transport)
             self.transport.abort()
 
-    def exchange_ended(self, exchange: Exchange, now: float, *, keep_alive: bool, request_done: bool) -> None:
+    def exchange_ended(self, exchange: Exchange, now: float, keep_alive: bool, request_done: bool) -> None:
         """The present request is over: records it, and goes on to the next or closes."""
         self._forwarding = None
         self._body = None

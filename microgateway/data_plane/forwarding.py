@@ -34,7 +34,8 @@ from microgateway.data_plane.responses import added_fields, answer_head
 from microgateway.data_plane.rewriting import SWITCH, upstream_head
 from microgateway.data_plane.target_choice import balancing_key
 from microgateway.data_plane.tunnel import Tunnel
-from microgateway.exchange import CLIENT_CLOSED_REQUEST, Exchange, Judgement, Problem
+from microgateway.data_plane.way import Way
+from microgateway.exchange import CLIENT_CLOSED_REQUEST, Exchange, Problem
 from microgateway.snapshot import Destination, Target
 from microgateway.state.targets import Member
 
@@ -61,7 +62,7 @@ class Forwarding:
         "_destination",
         "_downstream",
         "_exchange",
-        "_judgement",
+        "_is_plain",
         "_member",
         "_permit",
         "_plane",
@@ -80,26 +81,15 @@ class Forwarding:
         "head",
     )
 
+    head: RequestHead
+    _destination: Destination
+    _exchange: Exchange
+    _permit: Permit | None
     _target: Target
 
-    def __init__(
-        self,
-        plane: "Plane",
-        downstream: "Downstream",
-        head: RequestHead,
-        judgement: Judgement,
-        destination: Destination,
-        permit: Permit,
-        exchange: Exchange,
-    ) -> None:
+    def __init__(self, plane: "Plane", downstream: "Downstream") -> None:
         self._plane = plane
         self._downstream = downstream
-        self.head = head
-        self._judgement = judgement
-        self._destination = destination
-        self._permit: Permit | None = permit
-        self._exchange = exchange
-        self.active_at = exchange.started
         self._upstream: UpstreamConnection | None = None
         self._pool: Pool | None = None
         self._body: Sequence[Piece] = ()  # what has come of the body and may have to be sent (again)
@@ -110,13 +100,41 @@ class Forwarding:
         self._request_done = self._replayable = True
         self._answer_is_chunked = self._client_keeps_alive = False
         self._was_stale = False  # if so, the next attempt is on a fresh connection
-        self.answer_begun = self.ended = False
+        self._is_plain = True  # so far: what is above was not touched
 
     # -- towards the upstream ------------------------------------------------------------------------------------------
+
+    def start(self, head: RequestHead, destination: Destination, permit: Permit, exchange: Exchange) -> None:
+        """Takes a request, and sends it if it has no body. One that had a plain way is given the next one, too.
+
+        Where a head has been before there is mostly nothing left to choose: that is `attempt` and `_send`, written out.
+        """
+        self.head = head
+        self._destination = destination
+        self._permit = permit
+        self._exchange = exchange
+        self.active_at = exchange.started
+        self.answer_begun = self.ended = False
+        if head.section.body != NO_BODY:
+            return
+        way: Way | None = head.way
+        if way is None or way.destination is not destination or not way.is_only or not way.pool.idle:
+            self.attempt()
+            return
+        self._target = way.target
+        self._upstream = connection = way.pool.idle.popitem()[0]
+        exchange.attempts = 1
+        exchange.upstream = connection.name
+        connection.forwarding = self
+        connection.received = False
+        connection.requests += 1
+        connection.transport.write(upstream_head(way.lines, exchange))
+        exchange.sent = self._plane.now()
 
     def start_with_body(self, pieces: list[Piece], *, done: bool) -> None:
         """Begins with what has come of the body; `done` when that is all of it."""
         size = sum(map(len, pieces))
+        self._is_plain = False
         self._exchange.bytes_in = size
         self._body = pieces
         self._request_done = done
@@ -137,13 +155,13 @@ class Forwarding:
 
     def connected(self, connection: "UpstreamConnection") -> None:
         """The pool made a connection for this request."""
-        self._pool = None
+        pool, self._pool = self._pool, None
         now = self._plane.now()
-        if self.ended:
-            connection.release(now, reusable=True)
+        if self.ended or pool is None:
+            connection.release(now, True)
             return
         self.active_at = now
-        self._send(connection, self._target)
+        self._send(connection, self._way(pool))
         self._downstream.resume_reading()
 
     def connection_failed(self, problem: Problem) -> None:
@@ -153,7 +171,8 @@ class Forwarding:
             self._attempt_failed(Fault.NOT_CONNECTED, problem)
 
     def attempt(self) -> None:
-        """Sends the request, once there is a connection to send it on. A request without a body starts here."""
+        """Sends the request, once there is a connection to send it on."""
+        self._is_plain = False
         self._exchange.attempts += 1
         upstream = self._destination.upstream
         if upstream.is_simple:
@@ -162,15 +181,22 @@ class Forwarding:
             self._target = target = member.target
         else:
             return
-        pools = self._plane.pools
-        pool = pools.by_address.get(target.url.address) or pools.of(target.url)
+        pool = self._plane.pools.of(target.url)
         if pool.idle and not self._was_stale:
-            self._send(pool.idle.popitem()[0], target)
+            self._send(pool.idle.popitem()[0], self._way(pool))
         elif pool.is_full():
             self._answer_problem(NO_CONNECTION_LEFT, failed=False)
         else:
             self._pool = pool
             pool.connect(self)
+
+    def _way(self, pool: Pool) -> Way:
+        """The request's way to the target that was chosen. A head that comes again has it still."""
+        head, destination, target = self.head, self._destination, self._target
+        way: Way | None = head.way
+        if way is None or way.target is not target or way.destination is not destination:
+            way = head.way = Way(head, destination, target, pool, self._downstream.peer)
+        return way
 
     def _choose_member(self) -> Member | None:
         """One that has not been tried, as long as there are others. None: there is none, and the client was told."""
@@ -184,15 +210,15 @@ class Forwarding:
             member.in_flight += 1
         return member
 
-    def _send(self, connection: "UpstreamConnection", target: Target) -> None:
+    def _send(self, connection: "UpstreamConnection", way: Way) -> None:
         self._upstream = connection
-        head, exchange = self.head, self._exchange
+        exchange = self._exchange
         exchange.upstream = connection.name
         connection.forwarding = self
         connection.received = False
         connection.requests += 1
-        connection.transport.write(upstream_head(head, self._destination, target, self._downstream.peer, exchange))
-        if head.section.body != NO_BODY:
+        connection.transport.write(upstream_head(way.lines, exchange))
+        if self.head.section.body != NO_BODY:
             body, self._body = list(self._body), self._body if self._replayable else ()
             self._write_body(connection, body, done=self._request_done)
         exchange.sent = self._plane.now()
@@ -220,9 +246,7 @@ class Forwarding:
         self._waited = now - self.active_at
         exchange.answered, exchange.status, exchange.upstream_status = now, answer.status, answer.status
         self._settle_by_status(answer.status, now)
-        self._downstream.write(
-            b"%b%b\r\n%b\r\n" % (answer.passed_on, SWITCH, added_fields(exchange.request_id, self._judgement))
-        )
+        self._downstream.write(b"%b%b\r\n%b\r\n" % (answer.passed_on, SWITCH, added_fields(exchange)))
         self._tunnel = tunnel = Tunnel(
             client=self._downstream.transport, upstream=upstream, now=self._plane.now, on_end=self._tunnel_ended
         )
@@ -235,20 +259,16 @@ class Forwarding:
         self._upstream = None
         self._end(self._plane.now())
 
-    def answered_whole(
-        self, answer: AnswerHead, body: bytes, connection: "UpstreamConnection", *, reusable: bool
-    ) -> None:
+    def answered_whole(self, answer: AnswerHead, body: bytes, connection: "UpstreamConnection", reusable: bool) -> None:
         """The whole answer came at once."""
         now = self._plane.now()
-        downstream, size = self._downstream, len(body)
-        head = self._client_head(answer, now)
+        downstream, permit, size = self._downstream, self._permit, len(body)
         if size <= SMALL:
-            downstream.transport.write(head + body)
+            downstream.transport.write(self._client_head(answer, now, body))
         else:
-            downstream.transport.write(head)
+            downstream.transport.write(self._client_head(answer, now))
             downstream.transport.write(body)
         self._exchange.bytes_out = size
-        permit = self._permit
         if answer.status >= 400 or self._member is not None or (permit is not None and permit.circuit.hears_all):
             self._waited = now - self.active_at
             self._settle_by_status(answer.status, now)
@@ -258,11 +278,11 @@ class Forwarding:
         self._upstream = None
         if not downstream.writable:
             connection.transport.resume_reading()  # it was paused for this client; the next one may be quick
-        connection.release(now, reusable=reusable and self._request_done)
+        connection.release(now, reusable and self._request_done)
         self.ended = True  # as in `_end`, which has nothing else to give back here
-        downstream.exchange_ended(
-            self._exchange, now, keep_alive=self._client_keeps_alive, request_done=self._request_done
-        )
+        if self._is_plain:
+            downstream.spare = self
+        downstream.exchange_ended(self._exchange, now, self._client_keeps_alive, self._request_done)
 
     def answer_began(self, answer: AnswerHead, pieces: list[Piece], *, last: bool) -> None:
         """The head came, and the first of the body."""
@@ -290,10 +310,10 @@ class Forwarding:
         self._upstream = None
         if not self._downstream.writable:
             connection.transport.resume_reading()  # it was paused for this client; the next one may be quick
-        connection.release(now, reusable=reusable and self._request_done)
+        connection.release(now, reusable and self._request_done)
         self._end(now)
 
-    def _client_head(self, answer: AnswerHead, now: float) -> bytes:
+    def _client_head(self, answer: AnswerHead, now: float, body: bytes = b"") -> bytes:
         """The answer's head as the client gets it: end-to-end fields as they came, our own, and our framing."""
         exchange, client, framing = self._exchange, self.head, answer.framing
         self.answer_begun = True
@@ -307,11 +327,12 @@ class Forwarding:
         passed_on, alteration = answer.passed_on, self._destination.answer_alteration
         if alteration is not None:
             passed_on = alteration.apply(passed_on, client.header(ORIGIN))
-        return answer_head(passed_on, exchange.request_id, self._judgement, framing)
+        return answer_head(passed_on, exchange, framing, body)
 
     def _framing(self, framing: bytes | None, *, keep_alive: bool) -> bytes:
         """The lines that tell where the answer and the connection end, for the cases that are not the usual one."""
         client = self.head
+        self._is_plain = False
         if framing is None and client.minor_version == 1:
             self._answer_is_chunked = True
             framing = b"Transfer-Encoding: chunked\r\n"
@@ -423,7 +444,7 @@ class Forwarding:
         else:
             self._settle_as_abandoned()
         self._client_keeps_alive = self._downstream.write_problem(
-            problem, self.head, self._exchange, self._judgement, request_done=self._request_done
+            problem, self.head, self._exchange, request_done=self._request_done
         )
         self._end(now)
 
@@ -503,6 +524,4 @@ class Forwarding:
         if self._member is not None:
             self._leave_member()
         self._body = ()
-        self._downstream.exchange_ended(
-            self._exchange, now, keep_alive=self._client_keeps_alive, request_done=self._request_done
-        )
+        self._downstream.exchange_ended(self._exchange, now, self._client_keeps_alive, self._request_done)

@@ -14,8 +14,8 @@ from microgateway.core.routing import NotRouted
 from microgateway.data_plane.admission import NO_LIMIT, all_claims, guard_claims, judge, refused_by, too_many
 from microgateway.data_plane.authentication import Authentication
 from microgateway.data_plane.gates import stopped_at
-from microgateway.data_plane.standing import Standing, note_standing
-from microgateway.exchange import Judgement, Postponed, Problem
+from microgateway.data_plane.standing import Judgements, Standing
+from microgateway.exchange import Decision, Judgement, Postponed, Problem
 from microgateway.snapshot import Destination, Principal, Snapshot
 from microgateway.state.interfaces import Circuits, Limiter
 from microgateway.state.limits import Claim
@@ -34,7 +34,7 @@ SERVICE_DISABLED = Problem(
 class State:
     """What judgement shares among requests."""
 
-    __slots__ = ("authentication", "circuits", "limiter", "retry_budgets", "targets")
+    __slots__ = ("authentication", "circuits", "judgements", "limiter", "retry_budgets", "targets")
 
     def __init__(
         self,
@@ -48,25 +48,32 @@ class State:
         self.circuits = circuits
         self.retry_budgets = MemoryRetryBudgets()
         self.targets = targets or MemoryTargets()
+        self.judgements = Judgements()
 
 
-def decide(head: RequestHead, client_ip: str, snapshot: Snapshot, state: State, now: float, wall: float) -> Judgement:
+def decide(head: RequestHead, client_ip: str, snapshot: Snapshot, state: State, now: float, wall: float) -> Decision:
     """The judgement on one request at `now` (monotonic seconds), which is `wall` seconds since the epoch.
 
     A permit in the outcome is the caller's to give back, exactly once.
     """
     standing: Standing | None = head.standing
-    if standing is not None and standing.snapshot is snapshot and wall < standing.until:
-        told = state.limiter.take_again(standing.claims, now)
-        if told is not None:
-            match = standing.destination
-            grant, limited_by, shadowed = told
-            trust = _trust(match, head, client_ip, state.circuits, now)
-            return Judgement(trust, standing.principal, match, grant, limited_by, shadowed)
-    return _judge(head, client_ip, snapshot, state, now, wall)
+    if standing is None or standing.snapshot is not snapshot or wall >= standing.until:
+        return _judge(head, client_ip, snapshot, state, now, wall)
+    told = state.limiter.take_again(standing.claims, now)
+    if told is None:
+        return _judge(head, client_ip, snapshot, state, now, wall)
+    level, limited_by = told
+    permit = standing.circuit.try_acquire(now)
+    judgement = standing.judgement
+    if permit is judgement.outcome and limited_by is judgement.limited_by:
+        return judgement, level
+    if isinstance(permit, Refusal):
+        return Judgement(_open_circuit(permit), judgement.principal, judgement.destination, limited_by), level
+    standing.judgement = state.judgements.of(permit, judgement.principal, standing.destination, limited_by)
+    return standing.judgement, level
 
 
-def _judge(head: RequestHead, client_ip: str, snapshot: Snapshot, state: State, now: float, wall: float) -> Judgement:
+def _judge(head: RequestHead, client_ip: str, snapshot: Snapshot, state: State, now: float, wall: float) -> Decision:
     """The straight line."""
     match = snapshot.routes.match(head.method, head.host, head.path, head)
     rules = snapshot.unrouted_rules if isinstance(match, NotRouted) else match.rules
@@ -90,21 +97,43 @@ def _judge(head: RequestHead, client_ip: str, snapshot: Snapshot, state: State, 
         grant, limited_by, shadowed = state.limiter.take(principal.id, principal.limit, now), principal, ()
     else:
         grant, limited_by, shadowed = NO_LIMIT
+    level = 0 if grant is None else grant.level
     if grant is not None and not grant.admitted:
-        return Judgement(too_many(grant, limited_by), principal, None, grant, limited_by, shadowed)
+        return Judgement(too_many(grant, limited_by), principal, None, limited_by, shadowed), level
     if isinstance(match, NotRouted):
-        return Judgement(_not_routed(match), principal, None, grant, limited_by, shadowed)
+        return Judgement(_not_routed(match), principal, None, limited_by, shadowed), level
     if principal is not None and principal.services is not None and match.upstream.id not in principal.services:
-        return Judgement(SERVICE_NOT_ALLOWED, principal, match, grant, limited_by, shadowed)
-    note_standing(head, snapshot, match, principal, claims, state.limiter)
-    return Judgement(_trust(match, head, client_ip, state.circuits, now), principal, match, grant, limited_by, shadowed)
+        return Judgement(SERVICE_NOT_ALLOWED, principal, match, limited_by, shadowed), level
+    outcome = _trust(match, head, client_ip, state.circuits, now)
+    judgement = Judgement(outcome, principal, match, limited_by, shadowed)
+    _note_standing(head, snapshot, judgement, match, claims, state)
+    return judgement, level
 
 
-def _not_recognised(who: Problem | Postponed, guards: Sequence[Claim], limiter: Limiter, now: float) -> Judgement:
+def _note_standing(
+    head: RequestHead,
+    snapshot: Snapshot,
+    judgement: Judgement,
+    destination: Destination,
+    claims: Sequence[Claim],
+    state: State,
+) -> None:
+    """Keeps what let a request pass with its head, from the second time on: most come once only."""
+    permit = judgement.outcome
+    if not isinstance(permit, Permit):
+        return
+    if head.has_come_before:
+        again = state.judgements.of(permit, judgement.principal, destination, judgement.limited_by)
+        head.standing = Standing(snapshot, destination, again, state.limiter.hold(claims), permit.circuit)
+    head.has_come_before = True
+
+
+def _not_recognised(who: Problem | Postponed, guards: Sequence[Claim], limiter: Limiter, now: float) -> Decision:
     """Guards count a stranger. Of a request that is going to be judged again, nothing is taken yet."""
     if isinstance(who, Postponed):
-        return Judgement(who)
-    return Judgement(who, None, None, *judge(guards, limiter, now))
+        return Judgement(who), 0
+    grant, limited_by, shadowed = judge(guards, limiter, now)
+    return Judgement(who, None, None, limited_by, shadowed), 0 if grant is None else grant.level
 
 
 def _trust(

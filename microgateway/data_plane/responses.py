@@ -5,36 +5,51 @@ the fields that it adds to every answer, and its own problem answers.
 
 import json
 
-from microgateway.core.token_bucket import TOKEN
-from microgateway.exchange import NO_CONTENT, Judgement, Problem
+from microgateway.core.token_bucket import TOKEN, Grant
+from microgateway.exchange import NO_CONTENT, Exchange, Problem
 
 _PROBLEM_FIELDS = b"Content-Type: application/problem+json\r\nCache-Control: no-store\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-def added_fields(request_id: bytes, judgement: Judgement | None) -> bytes:
+def added_fields(exchange: Exchange) -> bytes:
     """The lines that every answer gets, each with its line end. Limits are told where a limit was applied."""
-    if judgement is None or judgement.grant is None:
-        return b"X-Request-Id: %b\r\n" % request_id
-    grant = judgement.grant
+    limited_by = None if exchange.judgement is None else exchange.judgement.limited_by
+    if limited_by is None:
+        return b"X-Request-Id: %b\r\n" % exchange.request_id
+    grant = Grant(True, limited_by.limit, exchange.level)
     remaining, reset = b"%d" % grant.remaining, b"%d" % grant.reset_seconds
-    return (
-        b"X-Request-Id: %b\r\n%b"
-        b";r=%b;t=%b\r\nX-RateLimit-Remaining: %b\r\nX-RateLimit-Reset: %b\r\n"
-        % (request_id, judgement.limited_by.policy_field, remaining, reset, remaining, reset)  # type: ignore[union-attr]
+    return b"X-Request-Id: %b\r\n%b;r=%b;t=%b\r\nX-RateLimit-Remaining: %b\r\nX-RateLimit-Reset: %b\r\n" % (
+        exchange.request_id,
+        limited_by.policy_field,
+        remaining,
+        reset,
+        remaining,
+        reset,
     )
 
 
-def answer_head(passed_on: bytes, request_id: bytes, judgement: Judgement, framing: bytes) -> bytes:
-    """The head of a service's answer as the client gets it: its lines, those of `added_fields`, and our framing."""
-    grant = judgement.grant
-    if grant is None:
-        return b"%bX-Request-Id: %b\r\n%b\r\n" % (passed_on, request_id, framing)
-    level, limit = grant.level, grant.limit  # as in `Grant.remaining` and `Grant.reset_seconds`, written out
-    remaining, reset = b"%d" % (level // TOKEN), b"%d" % -((level - limit.capacity) // limit.per_second)
-    return (
-        b"%bX-Request-Id: %b\r\n%b;r=%b;t=%b\r\nX-RateLimit-Remaining: %b\r\nX-RateLimit-Reset: %b\r\n%b\r\n"
-        % (passed_on, request_id, judgement.limited_by.policy_field, remaining, reset, remaining, reset, framing)  # type: ignore[union-attr]
+def answer_head(passed_on: bytes, exchange: Exchange, framing: bytes, body: bytes = b"") -> bytes:
+    """The head of a service's answer as the client gets it: its lines, those of `added_fields`, and our framing.
+
+    A `body` that is there already comes behind it, in one piece.
+    """
+    judgement, request_id = exchange.judgement, exchange.request_id
+    limited_by = None if judgement is None else judgement.limited_by
+    if limited_by is None:
+        return b"%bX-Request-Id: %b\r\n%b\r\n%b" % (passed_on, request_id, framing, body)
+    level, limit = exchange.level, limited_by.limit  # as in `Grant.remaining` and `Grant.reset_seconds`, written out
+    remaining, reset = level // TOKEN, -((level - limit.capacity) // limit.per_second)
+    return b"%bX-Request-Id: %b\r\n%b;r=%d;t=%d\r\nX-RateLimit-Remaining: %d\r\nX-RateLimit-Reset: %d\r\n%b\r\n%b" % (
+        passed_on,
+        request_id,
+        limited_by.policy_field,
+        remaining,
+        reset,
+        remaining,
+        reset,
+        framing,
+        body,
     )
 
 

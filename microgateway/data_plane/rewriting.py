@@ -14,19 +14,13 @@ VIA_1_0 = b"Via: 1.0 microgateway\r\n"
 _METHODS_WITH_BODY = frozenset((b"POST", b"PUT", b"PATCH"))  # RFC 9110, 8.6: these say that there is no body
 
 
-def upstream_head(head: RequestHead, destination: Destination, target: Target, peer: Peer, exchange: Exchange) -> bytes:
-    """The complete head, empty line included. A head that comes again is only given its new ids."""
-    if head.sent_to is None or head.sent_to[0] is not target or head.sent_to[1] is not destination:
-        head.sent_as = _lasting_part(head, destination, target, peer)
-        head.sent_to = (target, destination)
-    return b"%bX-Request-Id: %b\r\ntraceparent: %b\r\n\r\n" % (
-        head.sent_as,
-        exchange.request_id,
-        exchange.traceparent,
-    )
+def upstream_head(lines: bytes, exchange: Exchange) -> bytes:
+    """The complete head, empty line included: the lasting lines, and the ids of this request."""
+    return b"%bX-Request-Id: %b\r\ntraceparent: %b\r\n\r\n" % (lines, exchange.request_id, exchange.traceparent)
 
 
-def _lasting_part(head: RequestHead, destination: Destination, target: Target, peer: Peer) -> bytes:
+def lasting_lines(head: RequestHead, destination: Destination, target: Target, peer: Peer) -> bytes:
+    """All of the head that is the same each time that it goes to this target."""
     section = head.section
     authority = head.authority or b""
     if destination.alteration is None:

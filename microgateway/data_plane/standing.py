@@ -1,44 +1,70 @@
 """What the judgement on a request has found out that holds for the next one too, where the same head comes again.
 
 A connection keeps the head of a request that it gets once more (`downstream.py`), and most clients that ask often ask
-the same. Which route takes such a head, who sent it and which limits apply is then known, as long as the snapshot is
-the same and the credential has not expired. What is left to ask is whether there are tokens, and whether the service is
-trusted. It is an abbreviation, never another judgement: whatever is not plain goes the whole way again.
+the same. Which route takes such a head, who sent it, that its address may come in and which limits apply is then known,
+as long as the snapshot is the same and the credential has not expired. What is left to ask is whether there are tokens,
+and whether the service is trusted. It is an abbreviation, never another judgement: whatever is not plain goes the whole
+way again.
 """
 
 from collections.abc import Sequence
+from math import inf
 from typing import Any
 
-from microgateway.core.requests import RequestHead
+from microgateway.core.circuit import Breaker, Permit
+from microgateway.core.limit_rules import LimitRule
+from microgateway.exchange import Judgement
 from microgateway.snapshot import Destination, Principal, Snapshot
-from microgateway.state.interfaces import Limiter
-from microgateway.state.limits import Claim
+
+MOST_JUDGEMENTS = 4_096
+
+
+class Judgements:
+    """Those that let a request pass, one for all that are judged alike: who counts them sees at a glance that they are.
+
+    They are told apart by the objects that they name, which they keep, so that an id stays theirs.
+    """
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, int, int, int], Judgement] = {}
+
+    def of(
+        self,
+        permit: Permit,
+        principal: Principal | None,
+        destination: Destination,
+        limited_by: Principal | LimitRule | None,
+    ) -> Judgement:
+        names = (id(permit), id(principal), id(destination), id(limited_by))
+        known = self._known.get(names)
+        if known is None:
+            if len(self._known) >= MOST_JUDGEMENTS:
+                self._known.clear()
+            known = self._known[names] = Judgement(permit, principal, destination, limited_by)
+        return known
 
 
 class Standing:
-    """The findings on one head under one snapshot. They are good until `until`, in seconds since the epoch."""
+    """The findings on one head under one snapshot. They are good until `until`, in seconds since the epoch.
 
-    __slots__ = ("claims", "destination", "principal", "snapshot", "until")
+    `claims` are as the limiter holds them, `circuit` is the one that has to be asked, and `judgement` the latest.
+    """
+
+    __slots__ = ("circuit", "claims", "destination", "judgement", "snapshot", "until")
 
     def __init__(
-        self, snapshot: Snapshot, destination: Destination, principal: Principal | None, claims: Sequence[Any]
+        self,
+        snapshot: Snapshot,
+        destination: Destination,
+        judgement: Judgement,
+        claims: Sequence[Any],
+        circuit: Breaker,
     ) -> None:
         self.snapshot = snapshot
         self.destination = destination
-        self.principal = principal
+        self.judgement = judgement
         self.claims = claims
-        self.until = float("inf") if principal is None else principal.expires_at
-
-
-def note_standing(
-    head: RequestHead,
-    snapshot: Snapshot,
-    destination: Destination,
-    principal: Principal | None,
-    claims: Sequence[Claim],
-    limiter: Limiter,
-) -> None:
-    """Keeps what let a request pass with its head, from the second time on: most come once only."""
-    if head.has_come_before:
-        head.standing = Standing(snapshot, destination, principal, limiter.hold(claims))
-    head.has_come_before = True
+        self.circuit = circuit
+        self.until = inf if judgement.principal is None else judgement.principal.expires_at

@@ -124,9 +124,20 @@ class UpstreamConnection(asyncio.Protocol):
             self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        forwarding = self.forwarding
+        forwarding, last = self.forwarding, self._last_head
         if forwarding is None:
             self.close()
+            return
+        if (
+            last is not None  # heads are often the same for a second: the last one is not read again
+            and last.body == len(data) - len(self._last_text)
+            and data.startswith(self._last_text)
+            and self._reader is None
+            and not self._pending
+            and forwarding.head.method != b"HEAD"
+        ):
+            self.forwarding = None
+            forwarding.answered_whole(last, data[len(self._last_text) :], self, last.keep_alive)
             return
         if self.tunnel is not None:
             self.tunnel.from_upstream(data)
@@ -135,13 +146,6 @@ class UpstreamConnection(asyncio.Protocol):
         try:
             if self._reader is not None:
                 self._read_body(forwarding, data)
-            elif (
-                self._last_head is not None  # heads are often the same for a second: the last one is not read again
-                and data.startswith(self._last_text)
-                and not self._pending
-                and forwarding.head.method != b"HEAD"
-            ):
-                self._take_final(forwarding, self._last_head, data, len(self._last_text))
             else:
                 self._read_head(forwarding, self._pending + data if self._pending else data)
         except HeadError as error:
@@ -187,6 +191,7 @@ class UpstreamConnection(asyncio.Protocol):
         switches = answer.upgrade == WEBSOCKET and answer.connection is not None and b"upgrade" in answer.connection
         if not switches or not forwarding.head.asks_for_websocket():
             raise HeadError("The upstream switches protocols without having been asked to.")
+        self._last_head = None  # what comes now is no answer
         self.tunnel = forwarding.switched(answer, self.transport)
         if rest:
             self.tunnel.from_upstream(rest)
@@ -195,11 +200,11 @@ class UpstreamConnection(asyncio.Protocol):
         size = len(data) - position
         if answer.body == size:  # no body, or all of it has come with the head: nearly every answer of an API
             self.forwarding = None
-            forwarding.answered_whole(answer, data[position:] if size else b"", self, reusable=answer.keep_alive)
+            forwarding.answered_whole(answer, data[position:] if size else b"", self, answer.keep_alive)
             return
         if answer.body == NO_BODY:  # bytes behind an answer without body
             self.forwarding = None
-            forwarding.answered_whole(answer, b"", self, reusable=False)
+            forwarding.answered_whole(answer, b"", self, False)
             return
         self._answer = answer
         if answer.body == CHUNKED:
@@ -235,7 +240,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._pending = b""
         self._interims = 0
 
-    def release(self, now: float, *, reusable: bool) -> None:
+    def release(self, now: float, reusable: bool) -> None:
         """The request is over: back into the pool, or closed where something of it could still come."""
         self._interims = 0
         if reusable and self.writable and not self.transport.is_closing():

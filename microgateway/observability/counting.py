@@ -1,21 +1,21 @@
 """The quick half of the metrics: counts every exchange once, into the one cell for its like.
 
-A cell is for one route, method, status and code. Neighbours in a batch often belong to one cell and one key, so the
-last ones' are kept at hand, and a run of them is added up in local variables. Everything that is read later, by
-services, statuses, windows or Prometheus's labels, is added up from cells, once a second or when somebody asks; nothing
-is counted a second time, so all of it agrees.
+A cell is for one route, method, status and code. A run of exchanges belongs to one cell and one key, and is added up in
+local variables. Everything that is read later, by services, statuses, windows or Prometheus's labels, is added up from
+cells, once a second or when somebody asks; nothing is counted a second time, so all of it agrees.
 
-This is on the data plane's processor time: `Counting.count` is a long function because it earns it.
+This is on the data plane's processor time, so what differs within a run is counted in one loop.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 from microgateway.core import histogram
 from microgateway.core.histogram import BIN_OF_SMALL, SMALL, bin_of
 from microgateway.core.limit_rules import LimitRule
-from microgateway.exchange import Exchange
+from microgateway.exchange import Exchange, Judgement
 from microgateway.observability.outcomes import LIMITED, OUTCOMES, outcome_of
+from microgateway.observability.runs import Run
 from microgateway.snapshot import Destination, Principal
 
 METHODS = {
@@ -201,72 +201,59 @@ class Counting:
         self._hits: set[str] = set()
         self._by_principal: dict[Principal, KeyCell] = {}
 
-    def count(self, batch: Sequence[Exchange]) -> None:  # noqa: C901  see the module's first lines
-        """Each exchange of a batch, once. Durations are whole microseconds, from the request's head to the end."""
-        if not batch:
-            return
-        first = batch[0]
-        destination, method, status, code = first.destination, first.method, first.status, first.code
-        stage = first.stage
-        cell = self._cell(destination, first)
-        route, durations = cell.route, cell.durations
-        principal: Principal | None = None
-        key: KeyCell | None = None
-        small, bins = SMALL, BIN_OF_SMALL
-        requests = microseconds = bytes_in = bytes_out = asked = 0
-        for exchange in batch:
-            judgement = exchange.judgement
-            if judgement is None:
-                to, by = None, None
-            else:
-                to, by = judgement.destination, judgement.principal
-                if judgement.limited_by is not None:
-                    asked += 1
-                if judgement.shadowed:
-                    for rule in judgement.shadowed:
-                        self._rule(rule).shadowed += 1
-            if (
-                to is not destination
-                or exchange.status != status
-                or exchange.code is not code
-                or exchange.stage is not stage
-                or exchange.method != method
-            ):
-                self.add(cell, requests, microseconds, bytes_in, bytes_out)
-                requests = microseconds = bytes_in = bytes_out = 0
-                destination, status, code, method = to, exchange.status, exchange.code, exchange.method
-                stage = exchange.stage
-                cell = self._cell(to, exchange)
-                route, durations = cell.route, cell.durations
-            if by is not principal:
-                principal, key = by, None if by is None else self._key(by)
-            if cell.outcome == LIMITED and judgement is not None:
-                self._rule(judgement.limited_by).limited += 1
-            duration = int((exchange.ended - exchange.started) * 1_000_000)
-            number = bins[duration] if 0 <= duration < small else bin_of(max(0, duration))
+    def count(self, runs: Iterable[Run]) -> None:
+        """Each exchange of these runs, once. Durations are whole microseconds, from the request's head to the end."""
+        for run in runs:
+            first = run[0]
+            judgement = first.judgement
+            cell = self._cell(first)
+            key: KeyCell | None = None
+            if judgement is not None:
+                self._count_limits(judgement, cell.outcome, len(run))
+                if judgement.principal is not None:
+                    key = self._key(judgement.principal)
+                    key.outcomes[cell.outcome] += len(run)
+            self._count_times(run, cell, key)
+            if first.attempts > 1:
+                _count_retries(run, cell.route)
+
+    def _count_limits(self, judgement: Judgement, outcome: int, requests: int) -> None:
+        if judgement.limited_by is not None:
+            self.limits_asked += requests
+        if outcome == LIMITED:
+            self._rule(judgement.limited_by).limited += requests
+        for rule in judgement.shadowed:
+            self._rule(rule).shadowed += requests
+
+    def _count_times(self, run: Run, cell: Cell, key: KeyCell | None) -> None:
+        """What differs from one exchange to the next: the only part that each of them costs."""
+        route, durations, bins = cell.route, cell.durations, BIN_OF_SMALL
+        upstream, overhead = route.upstream, route.overhead if run[0].attempts == 1 else None
+        durations_of_key = None if key is None else key.durations
+        microseconds = upstream_microseconds = overhead_microseconds = bytes_in = bytes_out = 0
+        for exchange in run:
+            started, sent = exchange.started, exchange.sent
+            duration = int((exchange.ended - started) * 1_000_000)
+            number = bins[duration] if duration < SMALL else bin_of(duration)
             durations[number] += 1
-            requests += 1
+            if durations_of_key is not None:
+                durations_of_key[number] += 1
             microseconds += duration
             bytes_in += exchange.bytes_in
             bytes_out += exchange.bytes_out
-            if key is not None:
-                key.outcomes[cell.outcome] += 1
-                key.microseconds += duration
-                key.durations[number] += 1
-            sent = exchange.sent
             if sent:
-                own = int((sent - exchange.started) * 1_000_000)
+                own = int((sent - started) * 1_000_000)
                 rest = duration - own
-                route.upstream[bins[rest] if 0 <= rest < small else bin_of(max(0, rest))] += 1
-                route.upstream_microseconds += rest
-                if exchange.attempts == 1:
-                    route.overhead[bins[own] if 0 <= own < small else bin_of(max(0, own))] += 1
-                    route.overhead_microseconds += own
-            if exchange.failed_attempts is not None and exchange.attempts > 1:
-                for fault, *_ in exchange.failed_attempts[: exchange.attempts - 1]:
-                    route.retries[fault] += 1
-        self.add(cell, requests, microseconds, bytes_in, bytes_out)
-        self.limits_asked += asked
+                upstream[bins[rest] if rest < SMALL else bin_of(rest)] += 1
+                upstream_microseconds += rest
+                if overhead is not None:
+                    overhead[bins[own] if own < SMALL else bin_of(own)] += 1
+                    overhead_microseconds += own
+        self.add(cell, len(run), microseconds, bytes_in, bytes_out)
+        route.upstream_microseconds += upstream_microseconds
+        route.overhead_microseconds += overhead_microseconds
+        if key is not None:
+            key.microseconds += microseconds
 
     def take_hits(self) -> set[str]:
         """The ids of routes that were hit since the last time, also of those that share a place with others."""
@@ -311,7 +298,8 @@ class Counting:
         cell.bytes_in += bytes_in
         cell.bytes_out += bytes_out
 
-    def _cell(self, destination: Destination | None, exchange: Exchange) -> Cell:
+    def _cell(self, exchange: Exchange) -> Cell:
+        destination = exchange.destination
         route = self.unmatched if destination is None else self._route(destination)
         known = route.cells.get((exchange.method, exchange.status, exchange.code, exchange.stage))
         return known or self._new_cell(route, exchange)
@@ -398,3 +386,9 @@ class Counting:
             cell = self.keys[key_id] = KeyCell(key_id, name)
         cell.name = name
         return cell
+
+
+def _count_retries(run: Run, route: RouteCells) -> None:
+    for exchange in run:
+        for fault, *_ in (exchange.failed_attempts or ())[: exchange.attempts - 1]:
+            route.retries[fault] += 1

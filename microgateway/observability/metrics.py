@@ -14,6 +14,7 @@ from microgateway.core.rolling import Closed, Rolling, Tally
 from microgateway.exchange import Exchange
 from microgateway.observability.counting import OTHER, Cell, Counting, KeyCell, RouteCells, RuleCell
 from microgateway.observability.outcomes import OUTCOMES
+from microgateway.observability.runs import Run, runs_of
 from microgateway.observability.usage import Usage
 
 # The places of a tally's counts, behind the outcomes, and of its histograms
@@ -121,7 +122,11 @@ class Metrics:
 
     def count(self, batch: Sequence[Exchange]) -> None:
         """Counts each exchange of a batch, once."""
-        self.counting.count(batch)
+        self.count_runs(runs_of(batch))
+
+    def count_runs(self, runs: Sequence[Run]) -> None:
+        """Counts each exchange of these runs, once."""
+        self.counting.count(runs)
 
     def known_since(self, slot_seconds: int) -> float:
         """Seconds since the epoch, before which nothing is known in slots of this length."""

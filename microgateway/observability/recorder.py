@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from microgateway.exchange import Exchange
-from microgateway.observability.usage import KeyUsage, ServiceUsage, Usage
-from microgateway.snapshot import Destination
+from microgateway.observability.runs import Run, runs_of
+from microgateway.observability.usage import Usage
 
 FLUSH_INTERVAL = 0.1  # seconds
 MOST_PENDING = 256  # exchanges: enough that the code which counts them is in the processor's cache for most of them
@@ -25,14 +25,16 @@ CODES_OF_THE_SERVICE = frozenset(
 )
 
 Sink = Callable[[Sequence[Exchange]], None]
+Counter = Callable[[Sequence[Run]], None]
 
 
 class Recorder:
-    """Collects exchanges and hands them on in batches: to the usage counters, and to every sink."""
+    """Collects exchanges and hands them on: in batches to every sink, in runs to the usage and to all `counters`."""
 
-    def __init__(self, usage: Usage, sinks: Sequence[Sink] = ()) -> None:
+    def __init__(self, usage: Usage, sinks: Sequence[Sink] = (), *, counters: Sequence[Counter] = ()) -> None:
         self.usage = usage
         self._sinks = sinks
+        self._counters = counters
         self._pending: list[Exchange] = []
         self._timer: asyncio.TimerHandle | None = None
 
@@ -56,7 +58,10 @@ class Recorder:
         if not self._pending:
             return
         batch, self._pending = self._pending, []
-        self._count(batch)
+        runs = runs_of(batch)
+        self._count(runs)
+        for count in self._counters:
+            count(runs)
         for sink in self._sinks:
             sink(batch)
 
@@ -64,28 +69,25 @@ class Recorder:
         self.start()  # first: a sink that fails must not be the last that is called
         self.flush()
 
-    def _count(self, batch: Sequence[Exchange]) -> None:
-        """Neighbours in a batch are often of one key and one service, so the last one's counters are kept at hand."""
-        principal, key = None, KeyUsage()
-        destination, service = None, ServiceUsage()
-        for exchange in batch:
-            judgement = exchange.judgement
-            if judgement is None:
-                continue
-            if judgement.principal is not principal:
-                principal = judgement.principal
-                key = KeyUsage() if principal is None else self.usage.changing_key(principal.counted_as)
-            key.total_requests += 1
-            key.last_used_at = exchange.timestamp
-            if exchange.status == 429 and exchange.stage == "rate_limit":
-                key.rejected_requests += 1
-            if exchange.attempts:
-                if judgement.destination is not destination:
-                    destination = judgement.destination
-                    service = self._service_of(destination)
-                service.total_requests += 1
-                if exchange.upstream_status >= 500 or (exchange.code and exchange.code in CODES_OF_THE_SERVICE):
-                    service.total_errors += 1
+    def _count(self, runs: Sequence[Run]) -> None:
+        for run in runs:
+            first = run[0]
+            if first.principal is not None:
+                key = self.usage.changing_key(first.principal.counted_as)
+                key.total_requests += len(run)
+                key.last_used_at = run[-1].timestamp
+                if first.status == 429 and first.stage == "rate_limit":
+                    key.rejected_requests += len(run)
+            if first.attempts and first.destination is not None:
+                service = self.usage.changing_service(first.destination.upstream.id)
+                service.total_requests += len(run)
+                service.total_errors += _errors_of_the_service(run)
 
-    def _service_of(self, destination: Destination | None) -> ServiceUsage:
-        return ServiceUsage() if destination is None else self.usage.changing_service(destination.upstream.id)
+
+def _errors_of_the_service(run: Run) -> int:
+    first = run[0]
+    if first.code in CODES_OF_THE_SERVICE:
+        return len(run)
+    if first.status < 500:
+        return 0
+    return sum(exchange.upstream_status >= 500 for exchange in run)

@@ -89,7 +89,9 @@ class Gateway:
         database = locate_database(settings.database_url, settings.data_dir)
         self._database = Database(database)
         self._writing = Writing(settings, database, ears=() if ends is None else ends.ears)
-        self._recorder = Recorder(usage, [*self._observatory.sinks, *self._writing.sinks])
+        self._recorder = Recorder(
+            usage, [*self._observatory.sinks, *self._writing.sinks], counters=self._observatory.counters
+        )
         state = State(self._limiter, self._circuits, authentication(settings, self._verifier), self._targets)
         self._listener = Listener(options=options, snapshot=Snapshot(), state=state, recorder=self._recorder)
         self._running = Running(

@@ -15,7 +15,7 @@ from microgateway.observability.metrics import Bounds, Metrics
 from microgateway.observability.monitoring import INTERVAL, Gauges, Monitoring, Ticker
 from microgateway.observability.process_facts import ProcessFacts
 from microgateway.observability.prometheus import Circuits, Configured, LogRows, Present, Targets, Traffic
-from microgateway.observability.recorder import Recorder, Sink
+from microgateway.observability.recorder import Counter, Recorder, Sink
 from microgateway.observability.usage import Usage
 from microgateway.persistence.database import Database
 from microgateway.persistence.metric_history import MetricHistory
@@ -46,7 +46,12 @@ class Observatory:
     @property
     def sinks(self) -> Sequence[Sink]:
         """Who is to be handed every batch of exchanges."""
-        return (self.metrics.count, self.hub.tail) if self._settings.metrics else (self.hub.tail,)
+        return (self.hub.tail,)
+
+    @property
+    def counters(self) -> Sequence[Counter]:
+        """Who is to be handed them in runs."""
+        return (self.metrics.count_runs,) if self._settings.metrics else ()
 
     async def load(self, database: Database, service_ids: Collection[str]) -> None:
         """Takes over what was before. Raises `StartupError`."""

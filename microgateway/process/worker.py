@@ -140,12 +140,12 @@ class Worker:
         counting = Counting(
             most_routes=settings.metrics_series, most_keys=settings.metrics_series, most_cells=MOST_CELLS
         )
-        sinks: list[Sink] = [counting.count, self._tail]
+        sinks: list[Sink] = [self._tail]
         if setup.writes:
             self._feed = LogFeed(MOST_ROWS)
             self._feed.start_on(log)
             sinks.append(self._feed)
-        recorder = Recorder(Usage(), sinks)
+        recorder = Recorder(Usage(), sinks, counters=[counting.count])
         circuits = self._state.circuits(self._number, [self._tell])
         listener = Listener(
             options=proxy_options(settings),

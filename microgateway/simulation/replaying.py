@@ -95,7 +95,7 @@ class Replay:
             self._skipped += in_period
             return
         self._credentials.row = row
-        judgement = decide(head, row.client_ip, self._snapshot, self._state, now, now)
+        judgement, _ = decide(head, row.client_ip, self._snapshot, self._state, now, now)
         before, outcome = outcome_of(row), judgement.outcome
         if isinstance(outcome, Permit):
             self._expect_answer(outcome, row, now, is_known=before == FORWARDED, in_period=in_period)

@@ -62,9 +62,9 @@ class _SimulatedDownstream(Downstream):
         self._client = client
         self._scene = scene
 
-    def exchange_ended(self, exchange: Exchange, now: float, *, keep_alive: bool, request_done: bool) -> None:
+    def exchange_ended(self, exchange: Exchange, now: float, keep_alive: bool, request_done: bool) -> None:
         exchange.__class__ = SimulatedExchange
-        super().exchange_ended(exchange, now, keep_alive=keep_alive, request_done=request_done)
+        super().exchange_ended(exchange, now, keep_alive, request_done)
         self._scene.ended(self._client, exchange, is_free=keep_alive and request_done)
 
 

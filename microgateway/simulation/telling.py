@@ -16,6 +16,7 @@ from microgateway.control_plane.gateway_requests import (
     UpstreamRequest,
 )
 from microgateway.core.circuit import Permit
+from microgateway.core.token_bucket import TOKEN
 from microgateway.exchange import Postponed, Problem
 from microgateway.simulation.asked import Asked
 from microgateway.simulation.explaining import Explanation
@@ -181,12 +182,12 @@ class _Teller:
         return "passed", f"It is from {self._principal.name!r}."
 
     def _rate_limit_passed(self) -> tuple[StageVerdict, str]:
-        judgement = self._judgement
-        if judgement is None or judgement.grant is None or judgement.limited_by is None:
+        exchange = self._told.exchange
+        limit = None if exchange is None or exchange.judgement is None else exchange.judgement.limited_by
+        if exchange is None or limit is None:
             return "skipped", "No limit is enforced."
-        limit = judgement.limited_by
         name = "the key's own" if isinstance(limit, Principal) else repr(limit.name)
-        return "passed", f"The tightest limit, {name}, has {judgement.grant.remaining} left after it."
+        return "passed", f"The tightest limit, {name}, has {exchange.level // TOKEN} left after it."
 
     def _route_passed(self) -> tuple[StageVerdict, str]:
         match = self._seen.match

@@ -8,7 +8,7 @@ from microgateway.core.limit_rules import Subject
 from microgateway.core.outcome_window import OutcomeWindow
 from microgateway.core.token_bucket import Grant, Limit, TokenBucket
 from microgateway.exchange import Event
-from microgateway.state.limits import Claim, Limiting, Told
+from microgateway.state.limits import Claim, Limiting, ToldAgain
 
 
 class RoomView(Protocol):
@@ -41,7 +41,7 @@ class Limiter(Protocol):
         """The claims in the form in which `take_again` is quick, which is the limiter's own business."""
         ...
 
-    def take_again(self, held: Sequence[Any], now: float) -> Told | None:
+    def take_again(self, held: Sequence[Any], now: float) -> ToldAgain | None:
         """One token from every bucket where that is plain; None, with nothing taken, where `take_all` must be asked."""
         ...
 

@@ -18,11 +18,16 @@ MOST_SUBJECTS = 100_000  # of one rule: about 30 MB
 MOST_KEYS = 1_000_000
 SWEPT_AT_A_TIME = 2_000  # buckets: about half a millisecond
 
+_FORGOTTEN = Limit(1, 1)
+_NO_BUCKET = TokenBucket(_FORGOTTEN, 0)
+
 Limiting = LimitRule | Principal
 Claim = tuple[Limiting, Subject]
 """One bucket that a request needs a token from: whose limit it is, and who is counted."""
 Told = tuple[Grant | None, Limiting | None, tuple[LimitRule, ...]]
 """What is told of the limits, whose that is, and the rules that would have refused if they were enforced."""
+ToldAgain = tuple[int, Limiting | None]
+"""The level that the tightest bucket is left with, and whose it is: None where no limit is enforced."""
 
 
 class Room:
@@ -92,7 +97,7 @@ class Room:
         for subject in looked_at:
             bucket = buckets.get(subject)
             if bucket is not None and bucket.is_full(now):
-                bucket.is_kept = False
+                bucket.limit = _FORGOTTEN  # for who has it at hand
                 del buckets[subject]
         return len(looked_at)
 
@@ -114,16 +119,25 @@ class Room:
 
 
 class HeldClaim:
-    """A claim as a head that comes again keeps it: with the bucket at hand, as long as its room keeps that."""
+    """A claim as a head that comes again keeps it: with the bucket at hand, as long as its room keeps that.
 
-    __slots__ = ("bucket", "limit", "limiting", "room", "subject")
+    A bucket that is forgotten has another limit from then on, so one look says whether the one at hand is good.
+    """
+
+    __slots__ = ("bucket", "enforced", "limit", "limiting", "room", "subject")
 
     def __init__(self, limiting: Limiting, room: Room, subject: Subject) -> None:
         self.limiting = limiting
         self.limit = limiting.limit
+        self.enforced = limiting.enforced
         self.room = room
         self.subject = subject
-        self.bucket = room.buckets.get(subject)
+        self.bucket = room.buckets.get(subject, _NO_BUCKET)
+
+    def find(self) -> bool:
+        """Looks for the bucket once more; says whether it has the claim's limit."""
+        self.bucket = self.room.buckets.get(self.subject, _NO_BUCKET)
+        return self.bucket.limit is self.limit
 
 
 class MemoryLimiter:
@@ -180,16 +194,33 @@ class MemoryLimiter:
             for limiting, subject in claims
         ]
 
-    def take_again(self, held: Sequence[HeldClaim], now: float) -> Told | None:
+    def take_again(self, held: Sequence[HeldClaim], now: float) -> ToldAgain | None:
         """One token from every bucket, where each is known and has one: the tightest verdict, and whose it is.
 
         None, with nothing taken or counted, where `take_all` must be asked. This is the way of most requests, so what
-        `TokenBucket.take` and `is_tighter` say is written out below.
+        `TokenBucket.take` says is written out here, and what `is_tighter` says in `_take_together`.
         """
         instant = int(now * NANOSECONDS)
-        if len(held) == 1 and held[0].limiting.enforced:
-            return _take_alone(held[0], instant)
-        return _take_together(held, instant)
+        if len(held) != 1:
+            return _take_together(held, instant)
+        claim = held[0]
+        limit = claim.limit
+        if claim.bucket.limit is not limit and not claim.find():
+            return None
+        bucket = claim.bucket
+        level = bucket.level
+        elapsed = instant - bucket.updated
+        if elapsed > 0:
+            level += elapsed * limit.per_minute
+            if level > limit.capacity:
+                level = limit.capacity
+            bucket.updated = instant
+        if level < TOKEN:
+            bucket.level = level
+            return None
+        bucket.level = level = level - TOKEN
+        claim.room.admitted += 1
+        return level, claim.limiting if claim.enforced else None
 
     def peek(self, claims: Sequence[Claim], now: float) -> list[Grant]:
         """What `take_all` would find, with nothing taken and nothing counted."""
@@ -230,60 +261,35 @@ class MemoryLimiter:
         return room
 
 
-def _fills_later(one: TokenBucket, other: TokenBucket) -> bool:
-    """Whether the first is full again later than the second, once a token is taken from each."""
-    missing, other_missing = (bucket.limit.capacity - bucket.level + TOKEN for bucket in (one, other))
-    return missing * other.limit.per_minute > other_missing * one.limit.per_minute
-
-
-def _take_alone(claim: HeldClaim, now: int) -> Told | None:
-    """`take_again` for one bucket, which is all that most requests ask for."""
-    bucket, limit = claim.bucket, claim.limit
-    if bucket is None or not bucket.is_kept:
-        bucket = claim.bucket = claim.room.buckets.get(claim.subject)
-    if bucket is None or bucket.limit is not limit:
-        return None
-    level = bucket.level
-    elapsed = now - bucket.updated
-    if elapsed > 0:
-        level += elapsed * limit.per_minute
-        if level > limit.capacity:
-            level = limit.capacity
-        bucket.updated = now
-    if level < TOKEN:
-        bucket.level = level
-        return None
-    bucket.level = level = level - TOKEN
-    claim.room.admitted += 1
-    return Grant(True, limit, level), claim.limiting, ()
-
-
-def _take_together(held: Sequence[HeldClaim], now: int) -> Told | None:
+def _take_together(held: Sequence[HeldClaim], now: int) -> ToldAgain | None:
     """`take_again` for several buckets."""
-    tightest: TokenBucket | None = None
-    limited_by: Limiting | None = None
-    least = 0
     for claim in held:
-        bucket, limit = claim.bucket, claim.limit
-        if bucket is None or not bucket.is_kept:
-            bucket = claim.bucket = claim.room.buckets.get(claim.subject)
-        if bucket is None or bucket.limit is not limit:
+        limit = claim.limit
+        if claim.bucket.limit is not limit and not claim.find():
             return None
-        level = bucket.level
+        bucket = claim.bucket
         elapsed = now - bucket.updated
         if elapsed > 0:
-            level += elapsed * limit.per_minute
-            if level > limit.capacity:
-                level = limit.capacity
-            bucket.level = level
+            level = bucket.level + elapsed * limit.per_minute
+            bucket.level = level if level < limit.capacity else limit.capacity
             bucket.updated = now
-        if level < TOKEN:
+        if bucket.level < TOKEN:
             return None
-        if claim.limiting.enforced:
-            left = level // TOKEN
-            if tightest is None or left < least or (left == least and _fills_later(bucket, tightest)):
-                tightest, limited_by, least = bucket, claim.limiting, left
+    least, tightest = 0, None
     for claim in held:
-        claim.bucket.level -= TOKEN  # type: ignore[union-attr] # it was found above
+        bucket = claim.bucket
+        bucket.level = level = bucket.level - TOKEN
         claim.room.admitted += 1
-    return None if tightest is None else Grant(True, tightest.limit, tightest.level), limited_by, ()
+        if claim.enforced and (
+            tightest is None or (level < least + TOKEN and _is_tighter(level, claim.limit, least, tightest.limit))
+        ):
+            least, tightest = level, claim.limiting
+    return least, tightest
+
+
+def _is_tighter(level: int, limit: Limit, other_level: int, other: Limit) -> bool:
+    """Whether the first has fewer whole tokens left, or as many and a longer way to a full bucket."""
+    left, other_left = level // TOKEN, other_level // TOKEN
+    if left != other_left:
+        return left < other_left
+    return (limit.capacity - level) * other.per_minute > (other.capacity - other_level) * limit.per_minute

@@ -14,7 +14,7 @@ from hashlib import blake2b
 from microgateway.core.limit_rules import Subject
 from microgateway.core.token_bucket import NANOSECONDS, TOKEN, Grant, Limit, TokenBucket
 from microgateway.snapshot import Principal
-from microgateway.state.limits import MOST_SUBJECTS, SWEPT_AT_A_TIME, Claim, Limiting, Told
+from microgateway.state.limits import MOST_SUBJECTS, SWEPT_AT_A_TIME, Claim, Limiting, ToldAgain
 from microgateway.state.robust_locks import LOCK_SIZE
 from microgateway.state.shared_buckets import DIGEST_SIZE, STRIPES, WAYS, Bucket, BucketTable, Place
 from microgateway.state.shared_memory import SharedMemory
@@ -176,14 +176,14 @@ class SharedLimiter:
         """The claims in the form in which `take_again` is quick."""
         return claims
 
-    def take_again(self, held: Sequence[Claim], now: float) -> Told | None:
+    def take_again(self, held: Sequence[Claim], now: float) -> ToldAgain | None:
         """One token where only a key's own limit is asked and its bucket is at hand; otherwise `take_all` is asked."""
         if len(held) == 1 and isinstance(held[0][0], Principal):
             principal, client = held[0][0], held[0][0].id
             place = self._places.get(client)
             grant = None if place is None else self._limits.keys.take(place, principal.limit, int(now * NANOSECONDS))
             if grant is not None and grant.admitted:
-                return grant, principal, ()
+                return grant.level, principal
         return None
 
     def peek(self, claims: Sequence[Claim], now: float) -> list[Grant]:

@@ -23,7 +23,7 @@ from microgateway.core.answers import AnswerReader
 from microgateway.core.field_sections import request_fields
 from microgateway.core.fields import HeadError
 from microgateway.data_plane.peer import Peer
-from microgateway.data_plane.rewriting import upstream_head
+from microgateway.data_plane.rewriting import lasting_lines, upstream_head
 from microgateway.exchange import Exchange
 from microgateway.snapshot import Destination
 
@@ -264,7 +264,8 @@ def test_llhttp_reads_what_we_write_as_we_mean_it(message: bytes, random: Random
     exchange.request_id = b"r"
     exchange.traceparent = b"t"
     peer = Peer("192.0.2.1", 80, secure=False, trusted_networks=())
-    head = upstream_head(read.head, destination, destination.upstream.targets[0], peer, exchange)
+    lines = lasting_lines(read.head, destination, destination.upstream.targets[0], peer)
+    head = upstream_head(lines, exchange)
     collector = _Collector()
     parser = httptools.HttpRequestParser(collector)
     parser.feed_data(head)

@@ -10,7 +10,7 @@ from microgateway.core.field_sections import read_section, request_fields
 from microgateway.core.fields import Field
 from microgateway.core.requests import RequestHead, read_request
 from microgateway.data_plane.pipeline import State, decide
-from microgateway.exchange import Judgement
+from microgateway.exchange import Decision
 from microgateway.snapshot import Snapshot
 from microgateway.state.limits import MemoryLimiter
 from microgateway.state.memory import MemoryCircuits
@@ -39,14 +39,15 @@ class Side:
         return facts(decide(self.head or self._read(), ADDRESS, snapshot, self.state, now, EPOCH + now))
 
 
-def facts(judgement: Judgement) -> tuple[Any, ...]:
+def facts(decision: Decision) -> tuple[Any, ...]:
     """All that others can see of a judgement."""
-    outcome, grant, limited_by = judgement.outcome, judgement.grant, judgement.limited_by
+    judgement, level = decision
+    outcome, limited_by = judgement.outcome, judgement.limited_by
     return (
         "permit" if isinstance(outcome, Permit) else outcome,
         judgement.principal and judgement.principal.id,
         judgement.destination and judgement.destination.id,
-        grant and (grant.admitted, grant.limit, grant.level),
+        limited_by and (limited_by.limit, level),
         limited_by and limited_by.space + limited_by.id,
         [rule.id for rule in judgement.shadowed],
     )

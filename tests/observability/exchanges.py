@@ -46,7 +46,7 @@ def exchange(
 ) -> Exchange:
     """`overhead`: milliseconds before it went to its service, None if it never did."""
     made = Exchange(method, b"/users/7", "203.0.113.7", 1_000.0, 1_700_000_000.0)
-    made.judgement = Judgement(REFUSED, by, to, None, limited_by, shadowed)
+    made.judgement = Judgement(REFUSED, by, to, limited_by, shadowed)
     made.status = status
     made.ended = made.started + milliseconds / 1_000
     if overhead is not None:

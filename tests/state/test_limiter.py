@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from microgateway.core.limit_rules import Condition, CountBy, LimitRule
-from microgateway.core.token_bucket import NANOSECONDS, Grant, Limit
+from microgateway.core.token_bucket import NANOSECONDS, TOKEN, Grant, Limit
 from microgateway.snapshot import Principal
 from microgateway.state.interfaces import Limiter
 from microgateway.state.limits import Claim, MemoryLimiter
@@ -139,8 +139,7 @@ class TestTakingAgain:
         limiter.take_all(claims, 5.0)
         verdict = limiter.take_again(limiter.hold(claims), 5.0)
         if verdict is not None:
-            assert verdict[0] is not None
-            assert (verdict[0].remaining, verdict[1], verdict[2]) == (1, narrow, ())
+            assert verdict == (TOKEN, narrow)
         assert limiter.take_all(claims, 5.0)[0].admitted is True
         assert limiter.peek(claims, 5.0)[1].remaining == 5 - 2 - (verdict is not None)
 
@@ -150,9 +149,8 @@ class TestTakingAgain:
         held = limiter.hold([(anna, "anna")])
         left = []
         while (verdict := limiter.take_again(held, 5.0)) is not None:
-            assert verdict[0] is not None
-            assert verdict[1:] == (anna, ())
-            left.append(verdict[0].remaining)
+            assert verdict[1] is anna
+            left.append(verdict[0] // TOKEN)
         assert left == [1, 0]
         assert told(limiter.take("anna", SIXTY, 5.0)) == (False, 0, NANOSECONDS, 3 * NANOSECONDS)
 
