@@ -264,7 +264,7 @@ def _nothing(wire: Wire) -> None:
 
 
 def _destination(prefix: bytes) -> Destination:
-    destination = configuration().routes.match(b"GET", b"a.example", prefix)
+    destination = configuration().match(b"GET", b"a.example", prefix)
     if not isinstance(destination, Destination):
         raise FindingError(f"no route takes {prefix!r}")
     return destination

@@ -211,7 +211,7 @@ class TestRoutes:
 
     async def test_it_is_in_force_when_the_call_returns(self, control: Control) -> None:
         def destination() -> object:
-            return control.published[-1].routes.match(b"GET", b"example.com", b"/users/1")
+            return control.published[-1].match(b"GET", b"example.com", b"/users/1")
 
         service = await control.service()
         assert isinstance(destination(), NotRouted)
@@ -258,7 +258,7 @@ class TestRoutes:
         await control.patch(f"/api/routes/{older['id']}", {"retries": 1})
         listed = (await control.get("/api/routes"))["items"]
         assert [route["id"] for route in listed] == [older["id"], younger["id"]]
-        destination = control.published[-1].routes.match(b"GET", b"", b"/users")
+        destination = control.published[-1].match(b"GET", b"", b"/users")
         assert not isinstance(destination, NotRouted)
         assert destination.id == older["id"]
 
@@ -534,7 +534,7 @@ class TestRestart:
         assert (principal.id, principal.enabled) == (key["id"], True)
         old = snapshot.keys.find(revoked["key"].encode())
         assert old is None or not old.enabled
-        destination = snapshot.routes.match(b"GET", b"example.com", b"/users/1")
+        destination = snapshot.match(b"GET", b"example.com", b"/users/1")
         assert not isinstance(destination, NotRouted)
         assert destination.id == route["id"]
         assert destination.upstream.circuit.recovery_timeout == 1.5

@@ -3,6 +3,7 @@
 A change goes validate → compile the next snapshot → write → publish, one change at a time, and returns when it is in
 force. Until the write has succeeded nothing has happened. After it there is no way back: the change runs to its end
 though whoever asked for it goes away, and should publishing fail, the next snapshot carries it too, as each is whole.
+Only what changes is compiled; everything is, when a database is loaded or a seed.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ import functools
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
+from typing import Any, Concatenate, Literal, NamedTuple, ParamSpec, TypeVar
 
 from microgateway.clock import Clock
 from microgateway.control_plane.gateway_batches import Configuration as Proposed
@@ -38,11 +39,11 @@ from microgateway.observability.happenings import Change, ChangeListener
 from microgateway.persistence.database import DatabaseUnavailableError
 from microgateway.persistence.entity_table import UnreadableRowError
 from microgateway.persistence.repository import Repository
-from microgateway.snapshot import Snapshot
+from microgateway.snapshot import Snapshot, SnapshotChange, change_of_rate_limit, change_of_route, change_of_service
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Publish = Callable[[Snapshot], Awaitable[None]]
+Publish = Callable[[Snapshot, SnapshotChange | None], Awaitable[None]]
 _Method = Callable[Concatenate["Configuration", P], Coroutine[Any, Any, T]]
 
 
@@ -62,10 +63,19 @@ def _nobody(change: Change) -> None:
     """Is not interested."""
 
 
+class _Step(NamedTuple):
+    """What is in force next. `change` is what there is new in it, None where that may be everything."""
+
+    change: SnapshotChange | None
+    snapshot: Snapshot
+    table: RoutingTable
+
+
 class Configuration:
     """What operators configure. Reading is the repository's; every change goes through here.
 
-    `publish` puts a snapshot in force, and returns when it is; `told` hears of every change. Errors:
+    `publish` puts a snapshot in force, and returns when it is; what has changed since the last one it is told too,
+    where not everything may have. `told` hears of every change. Errors:
     `NotFoundError`, `ConflictError`, `ConfigurationError`, `InvalidEntityError` (a patch) and
     `DatabaseUnavailableError`.
     """
@@ -154,10 +164,9 @@ class Configuration:
     @_in_turn
     async def create_service(self, spec: ServiceSpec) -> Service:
         service = self._mint.service(spec)
-        table = self._table.with_service(service)
-        snapshot = await self._compile(table)
+        step = self._step(change_of_service(service, self._circuit_defaults), self._table.with_service(service))
         await self.repository.services.add(service)
-        await self._adopt(snapshot, table)
+        await self._take(step)
         return service
 
     async def replace_service(self, service_id: str, spec: ServiceSpec) -> Service:
@@ -169,18 +178,16 @@ class Configuration:
     @_in_turn
     async def delete_service(self, service_id: str) -> None:
         service = self._table.service(service_id)
-        table = self._table.without_service(service_id)
-        snapshot = await self._compile(table)
+        step = self._step(SnapshotChange(upstreams={service_id: None}), self._table.without_service(service_id))
         await self.repository.services.delete(service_id, in_use=service_in_use(service, []))
-        await self._adopt(snapshot, table)
+        await self._take(step)
 
     @_in_turn
     async def create_route(self, spec: RouteSpec) -> Route:
         route = self._mint.route(spec)
-        table = self._table.with_route(route)
-        snapshot = await self._compile(table)
+        step = self._step_to_route(None, route)
         await self.repository.routes.add(route)
-        await self._adopt(snapshot, table)
+        await self._take(step)
         return route
 
     async def replace_route(self, route_id: str, spec: RouteSpec) -> Route:
@@ -191,18 +198,17 @@ class Configuration:
 
     @_in_turn
     async def delete_route(self, route_id: str) -> None:
-        table = self._table.without_route(route_id)
-        snapshot = await self._compile(table)
-        await self.repository.routes.delete(route_id, in_use=route_in_use(self._table.route(route_id), []))
-        await self._adopt(snapshot, table)
+        route = self._table.route(route_id)
+        step = self._step(change_of_route(route, None, 0), self._table.without_route(route_id))
+        await self.repository.routes.delete(route_id, in_use=route_in_use(route, []))
+        await self._take(step)
 
     @_in_turn
     async def create_rate_limit(self, spec: RateLimitRuleSpec) -> RateLimitRule:
         rule = self._mint.rate_limit(spec)
-        table = self._table.with_rate_limit(rule)
-        snapshot = await self._compile(table)
+        step = self._step(change_of_rate_limit(rule), self._table.with_rate_limit(rule))
         await self.repository.rate_limits.add(rule)
-        await self._adopt(snapshot, table)
+        await self._take(step)
         return rule
 
     async def replace_rate_limit(self, rule_id: str, spec: RateLimitRuleSpec) -> RateLimitRule:
@@ -213,10 +219,9 @@ class Configuration:
 
     @_in_turn
     async def delete_rate_limit(self, rule_id: str) -> None:
-        table = self._table.without_rate_limit(rule_id)
-        snapshot = await self._compile(table)
+        step = self._step(SnapshotChange(limits={rule_id: None}), self._table.without_rate_limit(rule_id))
         await self.repository.rate_limits.delete(rule_id)
-        await self._adopt(snapshot, table)
+        await self._take(step)
 
     @_in_turn
     async def create_token_issuer(self, spec: TokenIssuerSpec) -> TokenIssuer:
@@ -241,7 +246,7 @@ class Configuration:
         self._table.check_services(spec.services)
         issued = self._mint.key(spec)
         await self.repository.keys.add(issued.key)
-        await self._adopt(self._snapshot.with_key(issued.key))
+        await self._take(self._step(self._snapshot.change_of_key(issued.key)))
         return issued
 
     async def replace_key(self, key_id: str, spec: ApiKeySpec) -> ApiKey:
@@ -270,10 +275,9 @@ class Configuration:
         current = self._table.service(service_id)
         kept = {"id": current.id, "created_at": current.created_at, "updated_at": self._mint.moment()}
         service = Service.model_validate(revise(current).model_dump() | kept)
-        table = self._table.with_service(service)
-        snapshot = await self._compile(table)
+        step = self._step(change_of_service(service, self._circuit_defaults), self._table.with_service(service))
         await self.repository.services.replace(service_id, service)
-        await self._adopt(snapshot, table)
+        await self._take(step)
         return service
 
     @_in_turn
@@ -281,10 +285,9 @@ class Configuration:
         current = self._table.route(route_id)
         kept = {"id": current.id, "created_at": current.created_at, "updated_at": self._mint.moment()}
         route = Route.model_validate(revise(current).model_dump() | kept)
-        table = self._table.with_route(route)
-        snapshot = await self._compile(table)
+        step = self._step_to_route(current, route)
         await self.repository.routes.replace(route_id, route)
-        await self._adopt(snapshot, table)
+        await self._take(step)
         return route
 
     @_in_turn
@@ -294,10 +297,9 @@ class Configuration:
         current = self._table.rate_limit(rule_id)
         kept = {"id": current.id, "created_at": current.created_at, "updated_at": self._mint.moment()}
         rule = RateLimitRule.model_validate(revise(current).model_dump() | kept)
-        table = self._table.with_rate_limit(rule)
-        snapshot = await self._compile(table)
+        step = self._step(change_of_rate_limit(rule), self._table.with_rate_limit(rule))
         await self.repository.rate_limits.replace(rule_id, rule)
-        await self._adopt(snapshot, table)
+        await self._take(step)
         return rule
 
     @_in_turn
@@ -328,31 +330,37 @@ class Configuration:
 
     async def _put_key(self, key: ApiKey) -> None:
         await self.repository.keys.replace(key.id, key)
-        await self._adopt(self._snapshot.with_key(key))
+        await self._take(self._step(self._snapshot.change_of_key(key)))
 
     async def _load(self) -> None:
         repository = self.repository
         services = {service.id: service for service in await repository.services.fold(list)}
         routes = {route.id: route for route in await repository.routes.fold(list)}
         limits = {rule.id: rule for rule in await repository.rate_limits.fold(list)}
-        table = RoutingTable(services, routes, limits)
+        table = RoutingTable.of(services, routes, limits)
         snapshot = await self._compile(table, await repository.keys.fold(self._snapshot.with_keys))
         self._issuers = {issuer.id: issuer for issuer in await repository.token_issuers.fold(list)}
         self._is_in_doubt = False
-        await self._adopt(snapshot.with_issuers(self._issuers.values()), table)
+        await self._take(_Step(None, snapshot.with_issuers(self._issuers.values()), table))
 
     async def _adopt_issuers(self, issuers: Mapping[str, TokenIssuer]) -> None:
         self._issuers = issuers
-        await self._adopt(self._snapshot.with_issuers(issuers.values()))
+        await self._take(self._step(self._snapshot.change_of_issuers(issuers.values())))
 
-    async def _compile(self, table: RoutingTable, base: Snapshot | None = None) -> Snapshot:
+    async def _compile(self, table: RoutingTable, base: Snapshot) -> Snapshot:
         """In a thread, since 10 000 routes take some hundred milliseconds, and this loop may carry traffic too."""
-        return await asyncio.to_thread(table.compiled, base or self._snapshot, self._circuit_defaults)
+        return await asyncio.to_thread(table.compiled, base, self._circuit_defaults)
 
-    async def _adopt(self, snapshot: Snapshot, table: RoutingTable | None = None) -> None:
-        self._snapshot = snapshot
-        self._table = table or self._table
-        await self._publish(snapshot)
+    def _step(self, change: SnapshotChange, table: RoutingTable | None = None) -> "_Step":
+        return _Step(change, self._snapshot.with_change(change), table or self._table)
+
+    def _step_to_route(self, before: Route | None, route: Route) -> "_Step":
+        table = self._table.with_route(route)
+        return self._step(change_of_route(before, route, table.ages[route.id]), table)
+
+    async def _take(self, step: "_Step") -> None:
+        self._snapshot, self._table = step.snapshot, step.table
+        await self._publish(step.snapshot, step.change)
 
     async def run_in_turn(self, change: Callable[[], Coroutine[Any, Any, T]], name: str, about: str) -> T:
         """Runs one change when those before it are done; who stops waiting for it does not stop it.

@@ -48,11 +48,11 @@ def proposed_table(table: RoutingTable, proposed: Proposed, mint: Mint) -> Routi
     routes = _changed(table.routes, wanted, _Kind("routes", RouteSpec, mint.route, "path"), whole=whole)
     wanted = {name: _by_id(patch, ids, routes) for name, patch in proposed.rate_limits.items()}
     kind = _Kind("rate_limits", RateLimitRuleSpec, mint.rate_limit, "name")
-    changed = RoutingTable(services, {}, {})
-    for route in routes.values():
-        changed = changed.with_route(route)
-    for rule in _changed(table.rate_limits, wanted, kind, whole=whole).values():
-        changed = changed.with_rate_limit(rule)
+    changed = RoutingTable.of(services, routes, _changed(table.rate_limits, wanted, kind, whole=whole))
+    for route in changed.routes.values():
+        changed.check_route(route)
+    for rule in changed.rate_limits.values():
+        changed.check_rate_limit(rule)
     return changed
 
 

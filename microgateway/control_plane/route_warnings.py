@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from microgateway.core.routing import PathPattern, Router, Rule
+from microgateway.core.routing import PathPattern, Router
 from microgateway.core.shadowing import Example, Shadowed, Shadows
 from microgateway.entities import Route
-from microgateway.snapshot import Destination
+from microgateway.snapshot import CompiledRoute
 
 MOST_WARNINGS = 20
 MOST_LISTED = 1_000
@@ -48,10 +48,12 @@ class RouteWarning(BaseModel):
     example: RequestExample
 
 
-def warnings_about(routes: Router[Destination], route: Route) -> list[RouteWarning]:
+def warnings_about(routes: Router[CompiledRoute], route: Route) -> list[RouteWarning]:
     """Of one route of this table, the first few. One that is switched off is not in it, and has none."""
     pattern = PathPattern.parse(route.path, route.match)
-    rules = [rule for rule in routes.overlapping(pattern) if rule.target.id == route.id and not _is_preflight(rule)]
+    rules = [
+        rule for rule in routes.overlapping(pattern) if rule.target.id == route.id and not rule.target.is_preflight
+    ]
     if not rules:
         return []
     shadows, (rule,) = Shadows(routes), rules
@@ -60,24 +62,19 @@ def warnings_about(routes: Router[Destination], route: Route) -> list[RouteWarni
     return [*([_unreachable(own)] if own else ()), *islice(hidden, MOST_WARNINGS)]
 
 
-def all_warnings(routes: Router[Destination]) -> list[RouteWarning]:
+def all_warnings(routes: Router[CompiledRoute]) -> list[RouteWarning]:
     """Every route of this table that nothing reaches, the first thousand."""
     return list(islice(_all_unreachable(routes), MOST_LISTED))
 
 
-def _all_unreachable(routes: Router[Destination]) -> Iterator[RouteWarning]:
+def _all_unreachable(routes: Router[CompiledRoute]) -> Iterator[RouteWarning]:
     shadows = Shadows(routes)
     for rule in routes.rules():
-        if not _is_preflight(rule) and (shadowed := shadows.of(rule)) is not None:
+        if not rule.target.is_preflight and (shadowed := shadows.of(rule)) is not None:
             yield _unreachable(shadowed)
 
 
-def _is_preflight(rule: Rule[Destination]) -> bool:
-    """Made for a route's `cors`, and no route itself."""
-    return rule.target.gate is not None and rule.target.gate.preflight is not None
-
-
-def _unreachable(shadowed: Shadowed[Destination]) -> RouteWarning:
+def _unreachable(shadowed: Shadowed[CompiledRoute]) -> RouteWarning:
     example, taker = shadowed.examples[0]
     ids = dict.fromkeys(other.id for _, other in shadowed.examples)
     others = "another route takes" if len(ids) == 1 else f"{len(ids)} other routes together take"
@@ -90,7 +87,7 @@ def _unreachable(shadowed: Shadowed[Destination]) -> RouteWarning:
     )
 
 
-def _hides(destination: Destination, shadowed: Shadowed[Destination]) -> RouteWarning:
+def _hides(destination: CompiledRoute, shadowed: Shadowed[CompiledRoute]) -> RouteWarning:
     example = next(example for example, taker in shadowed.examples if taker is destination)
     return RouteWarning(
         code="hides",

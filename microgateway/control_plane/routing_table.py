@@ -2,22 +2,40 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from microgateway.core.circuit import CircuitPolicy
 from microgateway.entities import RateLimitRule, Route, Service
 from microgateway.errors import ConfigurationError, ConflictError, NotFoundError
 from microgateway.snapshot import Snapshot
 
+T = TypeVar("T")
 NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
 class RoutingTable:
-    """Services, routes and rate limit rules by id, the oldest first."""
+    """Services, routes and rate limit rules by id, the oldest first.
+
+    `ages` say which of two routes is older, the lower; a route that is made is given `next_age`.
+    """
 
     services: Mapping[str, Service] = field(default_factory=dict)
     routes: Mapping[str, Route] = field(default_factory=dict)
     rate_limits: Mapping[str, RateLimitRule] = field(default_factory=dict)
+    ages: Mapping[str, int] = field(default_factory=dict)
+    next_age: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        services: Mapping[str, Service],
+        routes: Mapping[str, Route],
+        rate_limits: Mapping[str, RateLimitRule],
+    ) -> "RoutingTable":
+        """All of them, as they are read from the database. What names another one has been checked."""
+        ages = {route_id: age for age, route_id in enumerate(routes)}
+        return cls(services, routes, rate_limits, ages, len(ages))
 
     def service(self, service_id: str) -> Service:
         if service_id not in self.services:
@@ -40,13 +58,27 @@ class RoutingTable:
         if unknown:
             raise ConfigurationError(f"There is no service with the id {min(unknown)!r}.", field="services")
 
+    def check_route(self, route: Route) -> None:
+        """Raises `ConfigurationError` where its service is not there."""
+        if route.service_id not in self.services:
+            raise ConfigurationError(f"There is no service with the id {route.service_id!r}.", field="service_id")
+
+    def check_rate_limit(self, rule: RateLimitRule) -> None:
+        """Raises `ConfigurationError` where what it names is not there."""
+        if rule.route_id is not None and rule.route_id not in self.routes:
+            raise ConfigurationError(f"There is no route with the id {rule.route_id!r}.", field="route_id")
+        if rule.service_id is not None and rule.service_id not in self.services:
+            raise ConfigurationError(f"There is no service with the id {rule.service_id!r}.", field="service_id")
+
     def with_service(self, service: Service) -> "RoutingTable":
         return replace(self, services={**self.services, service.id: service})
 
     def with_route(self, route: Route) -> "RoutingTable":
-        if route.service_id not in self.services:
-            raise ConfigurationError(f"There is no service with the id {route.service_id!r}.", field="service_id")
-        return replace(self, routes={**self.routes, route.id: route})
+        self.check_route(route)
+        changed = replace(self, routes={**self.routes, route.id: route})
+        if route.id in self.ages:
+            return changed
+        return replace(changed, ages={**self.ages, route.id: self.next_age}, next_age=self.next_age + 1)
 
     def without_service(self, service_id: str) -> "RoutingTable":
         """Raises `ConflictError` while routes use it."""
@@ -57,7 +89,7 @@ class RoutingTable:
         limits = [rule for rule in self.rate_limits.values() if rule.service_id == service_id]
         if limits:
             raise _limited(f"service {service.name!r}", limits)
-        return replace(self, services={key: value for key, value in self.services.items() if key != service_id})
+        return replace(self, services=_without(self.services, service_id))
 
     def without_route(self, route_id: str) -> "RoutingTable":
         """Raises `ConflictError` while rate limit rules name it."""
@@ -65,22 +97,25 @@ class RoutingTable:
         users = [rule for rule in self.rate_limits.values() if rule.route_id == route_id]
         if users:
             raise route_in_use(route, users)
-        return replace(self, routes={key: value for key, value in self.routes.items() if key != route_id})
+        return replace(self, routes=_without(self.routes, route_id), ages=_without(self.ages, route_id))
 
     def with_rate_limit(self, rule: RateLimitRule) -> "RoutingTable":
-        if rule.route_id is not None and rule.route_id not in self.routes:
-            raise ConfigurationError(f"There is no route with the id {rule.route_id!r}.", field="route_id")
-        if rule.service_id is not None and rule.service_id not in self.services:
-            raise ConfigurationError(f"There is no service with the id {rule.service_id!r}.", field="service_id")
+        self.check_rate_limit(rule)
         return replace(self, rate_limits={**self.rate_limits, rule.id: rule})
 
     def without_rate_limit(self, rule_id: str) -> "RoutingTable":
         self.rate_limit(rule_id)
-        return replace(self, rate_limits={key: value for key, value in self.rate_limits.items() if key != rule_id})
+        return replace(self, rate_limits=_without(self.rate_limits, rule_id))
 
     def compiled(self, base: Snapshot, defaults: CircuitPolicy) -> Snapshot:
         """`base` with these services, routes and rate limit rules."""
         return base.with_table(self.services.values(), self.routes.values(), defaults, self.rate_limits.values())
+
+
+def _without(those: Mapping[str, T], key: str) -> Mapping[str, T]:
+    kept = dict(those)
+    del kept[key]
+    return kept
 
 
 def route_in_use(route: Route, users: list[RateLimitRule]) -> ConflictError:

@@ -1,7 +1,7 @@
 """Which route takes a request: by method, host and normalised path, and by conditions on header fields and query.
 
 The routes form a tree of path segments, so a look-up costs what the path is long, not what the table is long. Among all
-routes that match, one total order decides, fixed when the table is built:
+routes that match, one total order decides, of the routes alone, whatever else there is in the table:
 
 1. the higher `priority`;
 2. the more definite host: a name, then `*.name`, then any;
@@ -16,17 +16,21 @@ conditions hold is answered as if those routes were not there: 404, or 405 with 
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from struct import Struct
 from typing import Generic, Literal, TypeVar
 
 from microgateway.core.conditions import NO_CONDITIONS, NOTHING, Asked, Conditions
 from microgateway.core.paths import PathError, normalise
+from microgateway.core.route_tree import Candidate, Edit, Node, in_order
 from microgateway.errors import MicroGatewayError
 
 T = TypeVar("T")
 MatchKind = Literal["prefix", "exact"]
 _PARAM = re.compile(r"^\{[A-Za-z_][A-Za-z0-9_]*\}$")
-_LITERAL, _ANY_SEGMENT, _ANY_REST = 0, 1, 2
+_END, _LITERAL, _ANY_SEGMENT, _ANY_REST = 0, 1, 2, 3
+_BEFORE_PATH, _AFTER_PATH = Struct(">QB"), Struct(">HBQ")
+_NO_PRIORITY, _MOST_CONDITIONS = 1 << 63, (1 << 16) - 1
 
 
 class PatternError(MicroGatewayError):
@@ -71,10 +75,10 @@ class PathPattern:
         end = "/" if kind == "prefix" and compiled and compiled[-1] == b"" else ""  # `parse` takes one slash off
         return cls("/" + "/".join(segments) + end, kind, compiled, params)
 
-    def definiteness(self) -> tuple[int, ...]:
-        """Sorts the more definite of two patterns that match the same path first."""
-        kinds = tuple(_ANY_SEGMENT if segment is None else _LITERAL for segment in self.segments)
-        return (*kinds, _LITERAL if self.match == "exact" else _ANY_REST)
+    def definiteness(self) -> bytes:
+        """Sorts the more definite of two patterns that match the same path first. None is the beginning of another."""
+        kinds = [_ANY_SEGMENT if segment is None else _LITERAL for segment in self.segments]
+        return bytes((*kinds, _LITERAL if self.match == "exact" else _ANY_REST, _END))
 
 
 def _segment(part: str) -> str:
@@ -103,8 +107,8 @@ class Rule(Generic[T]):
     age: int = 0
     conditions: Conditions = NO_CONDITIONS
 
-    def rank(self) -> tuple[int, int, tuple[int, ...], int, bool, int]:
-        """The total order of the module's head, as a sort key.
+    def rank(self) -> bytes:
+        """The total order of the module's head, as bytes that sort so: a look-up that finds several compares them.
 
         A rule with several hosts ranks by its least definite.
         """
@@ -112,7 +116,9 @@ class Rule(Generic[T]):
             host = 2
         else:
             host = 1 if any(name.startswith(b"*.") for name in self.hosts) else 0
-        return (-self.priority, host, self.pattern.definiteness(), -len(self.conditions), not self.methods, self.age)
+        before = _BEFORE_PATH.pack(_NO_PRIORITY - self.priority, host)
+        after = _AFTER_PATH.pack(_MOST_CONDITIONS - len(self.conditions), not self.methods, self.age)
+        return before + self.pattern.definiteness() + after
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,74 +131,39 @@ class NotRouted:
 UNKNOWN_PATH = NotRouted(())
 
 
-class _Candidate(Generic[T]):
-    """A rule's conditions, in the shape in which they are asked."""
-
-    __slots__ = ("conditions", "hosts", "methods", "order", "rule", "takes_any", "target", "wildcards")
-
-    def __init__(self, rule: Rule[T], order: int) -> None:
-        self.order = order
-        self.rule = rule
-        self.target = rule.target
-        self.takes_any = not rule.hosts and not rule.conditions  # of this path and these methods: no more to ask
-        self.conditions = rule.conditions or None
-        self.methods = frozenset(rule.methods) or None
-        self.hosts = frozenset(name for name in rule.hosts if not name.startswith(b"*.")) if rule.hosts else None
-        self.wildcards = tuple(name[1:] for name in rule.hosts if name.startswith(b"*."))
-
-    def takes(self, host: bytes, asked: Asked) -> bool:
-        """Whether everything but path and method fits."""
-        if self.hosts is None or host in self.hosts or (self.wildcards != () and host.endswith(self.wildcards)):
-            return self.conditions is None or self.conditions.hold(asked)
-        return False
-
-
-@dataclass(slots=True)
-class _Node(Generic[T]):
-    """A place in the tree: what ends here, what begins here, and where each next segment leads."""
-
-    exact: list[_Candidate[T]] = field(default_factory=list)
-    prefix: list[_Candidate[T]] = field(default_factory=list)
-    children: "dict[bytes, _Node[T]]" = field(default_factory=dict)
-    any_segment: "_Node[T] | None" = None
-
-    def below(self) -> "list[_Node[T]]":
-        return [*self.children.values(), *([self.any_segment] if self.any_segment else ())]
-
-    def on(self, segment: bytes) -> "list[_Node[T]]":
-        """Where this segment of a request's path leads."""
-        child = self.children.get(segment)
-        return [node for node in (child, self.any_segment if segment else None) if node is not None]
-
-    def after(self, segment: bytes | None) -> "list[_Node[T]]":
-        """Where segments lead that a pattern's segment takes."""
-        if segment is not None:
-            return self.on(segment)
-        named = [node for name, node in self.children.items() if name]
-        return [*named, self.any_segment] if self.any_segment else named
-
-
-def _in_order(candidates: Iterable[_Candidate[T]]) -> list[Rule[T]]:
-    return [candidate.rule for candidate in sorted(candidates, key=lambda candidate: candidate.order)]
-
-
 class Router(Generic[T]):
     """The table of routes, immutable once built."""
 
-    __slots__ = ("_has_params", "_root")
+    __slots__ = ("_root", "_with_params")
 
     def __init__(self, rules: Iterable[Rule[T]]) -> None:
-        self._root: _Node[T] = _Node()
-        self._has_params = False
-        for order, rule in enumerate(sorted(rules, key=Rule.rank)):
-            self._insert(_Candidate(rule, order), rule.pattern)
+        self._root: Node[T] = Node()
+        self._with_params = 0  # how many rules have one
+        for candidate in sorted(map(Candidate, rules), key=lambda candidate: candidate.order):
+            self._append(candidate, candidate.rule.pattern)
+
+    def changed(self, gone: Iterable[Rule[T]], added: Iterable[Rule[T]]) -> "Router[T]":
+        """The table without some of its rules, these very objects, and with others. This one stays as it is.
+
+        What that costs does not grow with the table, see `route_tree.py`.
+        """
+        edit, with_params = Edit(self._root), self._with_params
+        for rule in gone:
+            edit.remove(rule)
+            with_params -= bool(rule.pattern.params)
+        for rule in added:
+            edit.insert(rule)
+            with_params += bool(rule.pattern.params)
+        router: Router[T] = Router(())
+        router._root, router._with_params = edit.root, with_params
+        return router
 
     def match(self, method: bytes, host: bytes, path: bytes, asked: Asked = NOTHING) -> T | NotRouted:
         """The route for a normalised path and a lower-case host without port, or why there is none.
 
         `asked` tells of the request's fields and query, should a condition want to know.
         """
-        best: _Candidate[T] | None = None
+        best: Candidate[T] | None = None
         for candidates in self._on_the_way(path):
             for candidate in candidates:  # sorted, so the first that matches is the best of its place
                 methods = candidate.methods
@@ -218,7 +189,16 @@ class Router(Generic[T]):
 
     def rules_on(self, path: bytes) -> list[Rule[T]]:
         """Those whose path matches, whatever else they ask, the best first."""
-        return _in_order(candidate for candidates in self._on_the_way(path) for candidate in candidates)
+        return in_order(candidate for candidates in self._on_the_way(path) for candidate in candidates)
+
+    def rules_of(self, pattern: PathPattern) -> list[Rule[T]]:
+        """Those that have this very pattern, but for the names of its params; the best first."""
+        node: Node[T] | None = self._root
+        for segment in pattern.segments:
+            node = None if node is None else node.of(segment)
+        if node is None:
+            return []
+        return [candidate.rule for candidate in (node.exact if pattern.match == "exact" else node.prefix)]
 
     def overlapping(self, pattern: PathPattern) -> list[Rule[T]]:
         """Those that have a path in common with this pattern, the best first."""
@@ -230,7 +210,7 @@ class Router(Generic[T]):
         while nodes and pattern.match == "prefix":
             nodes = [below for node in nodes for below in node.below()]
             found += [candidate for node in nodes for candidate in (*node.prefix, *node.exact)]
-        return _in_order(found)
+        return in_order(found)
 
     def telling_paths(self, pattern: PathPattern, filling: bytes) -> Iterator[bytes]:
         """Of the paths that the pattern takes, enough to know what becomes of all: whatever the table does with another
@@ -258,21 +238,21 @@ class Router(Generic[T]):
                 if below:
                     ways.append((longer, below))
 
-    def _insert(self, candidate: _Candidate[T], pattern: PathPattern) -> None:
+    def _append(self, candidate: Candidate[T], pattern: PathPattern) -> None:
         node = self._root
         for segment in pattern.segments:
-            if segment is None:
-                self._has_params = True
-                node.any_segment = node.any_segment or _Node()
-                node = node.any_segment
-            else:
-                node = node.children.setdefault(segment, _Node())
+            below = node.of(segment)
+            if below is None:
+                below = Node()
+                node.put(segment, below)
+            node = below
         (node.exact if pattern.match == "exact" else node.prefix).append(candidate)
+        self._with_params += bool(pattern.params)
 
-    def _on_the_way(self, path: bytes) -> list[list[_Candidate[T]]]:
+    def _on_the_way(self, path: bytes) -> list[list[Candidate[T]]]:
         """The lists of candidates that the path passes on its way down the tree."""
         segments = path.split(b"/")
-        if self._has_params:
+        if self._with_params:
             return self._on_all_ways(segments)
         node = self._root
         found = [node.prefix] if node.prefix else []
@@ -288,9 +268,9 @@ class Router(Generic[T]):
             found.append(node.exact)
         return found
 
-    def _on_all_ways(self, segments: list[bytes]) -> list[list[_Candidate[T]]]:
+    def _on_all_ways(self, segments: list[bytes]) -> list[list[Candidate[T]]]:
         """The same where a segment may lead to a literal and to a param: each node is visited at most once."""
-        found: list[list[_Candidate[T]]] = []
+        found: list[list[Candidate[T]]] = []
         ways, last = [(self._root, 1)], len(segments)
         while ways:
             node, depth = ways.pop()

@@ -4,7 +4,7 @@ from microgateway.core.cors import ORIGIN
 from microgateway.core.requests import RequestHead
 from microgateway.exchange import Judgement, Problem, preflight_answer
 from microgateway.route_policy import Gate
-from microgateway.snapshot import Destination, Snapshot
+from microgateway.snapshot import CompiledRoute, Snapshot
 
 ADDRESS_NOT_ALLOWED = Problem(
     403, "Forbidden", "address_not_allowed", "router", "This route is not open to the address that you come from."
@@ -26,11 +26,11 @@ def cors_fields(head: RequestHead, judgement: Judgement | None, snapshot: Snapsh
     A judgement that names no destination may have one all the same: of a request without a key it was not said. To tell
     a page is no more than its browser was told by the preflight.
     """
-    if judgement is None or not snapshot.has_cors:
+    if judgement is None or not snapshot.cors_routes:
         return b""
     destination: object = judgement.destination
     if destination is None:
         destination = snapshot.routes.match(head.method, head.host, head.path, head)
-    if not isinstance(destination, Destination) or destination.cors is None:
+    if not isinstance(destination, CompiledRoute) or destination.cors is None:
         return b""
     return destination.cors.fields(head.header(ORIGIN))

@@ -74,8 +74,8 @@ class HealthChecker:
 
     def apply(self, upstreams: Mapping[str, Upstream]) -> None:
         """Puts a configuration in force. Targets that were there keep their time."""
-        self._upstreams = upstreams
-        if self._keeper is not None:
+        before, self._upstreams = self._upstreams, upstreams
+        if self._keeper is not None and upstreams is not before:
             self._schedule_new()
 
     async def check(self, service_id: str) -> None:

@@ -127,8 +127,8 @@ class Listener:
     def apply(self, snapshot: Snapshot) -> None:
         """Puts a configuration in force for every request that begins from now on."""
         plane = self._plane
-        if plane.snapshot.rule_ids - snapshot.rule_ids:
-            plane.state.limiter.keep_only(snapshot.rule_ids)
+        if plane.snapshot.limits.keys() - snapshot.limits.keys():
+            plane.state.limiter.keep_only(snapshot.limits.keys())
         if plane.snapshot.keys.issuers is not snapshot.keys.issuers:
             plane.state.authentication.adopt(snapshot.keys.issuers.values())
         before, plane.snapshot = plane.snapshot.upstreams, snapshot

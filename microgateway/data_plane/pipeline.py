@@ -75,7 +75,8 @@ def decide(head: RequestHead, client_ip: str, snapshot: Snapshot, state: State, 
 
 def _judge(head: RequestHead, client_ip: str, snapshot: Snapshot, state: State, now: float, wall: float) -> Decision:
     """The straight line."""
-    match = snapshot.routes.match(head.method, head.host, head.path, head)
+    found = snapshot.routes.match(head.method, head.host, head.path, head)
+    match = found if isinstance(found, NotRouted) else snapshot.destinations[found]
     rules = snapshot.unrouted_rules if isinstance(match, NotRouted) else match.rules
     guards: Sequence[Claim] = ()
     claims: Sequence[Claim] = ()

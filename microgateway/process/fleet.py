@@ -7,8 +7,8 @@ and comes back with it.
 
 import asyncio
 import socket
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from microgateway.control_plane.live_view import ProcessView
@@ -20,7 +20,7 @@ from microgateway.process.leash import Leash
 from microgateway.process.link import Kind, Link, packed
 from microgateway.process.shared_state import SharedState
 from microgateway.process.worker_messages import Report, WorkerSetup
-from microgateway.snapshot import KeyChange, Snapshot
+from microgateway.snapshot import KeyRing, Snapshot, SnapshotChange
 
 LONGEST_START = 30.0  # seconds for the workers to be there
 LONGEST_APPLYING = 5.0  # seconds for a worker to put a configuration in force
@@ -149,18 +149,25 @@ class Fleet:
         except TimeoutError:
             raise StartupError("the workers did not start") from None
 
-    async def publish(self, snapshot: Snapshot) -> None:
-        """Puts a configuration in force, and returns when it is, in every worker that there is."""
+    async def publish(self, snapshot: Snapshot, change: SnapshotChange | None = None) -> None:
+        """Puts a configuration in force, and returns when it is, in every worker that there is.
+
+        Who has the one before it is sent the change only, if there is one and it was taken from that.
+        """
         before, self._snapshot = self._snapshot, snapshot
         self._version += 1
-        version, change = self._version, _message(self._version, before, snapshot)
+        version = self._version
+        follows = change is not None and snapshot.version == before.version + 1
+        message = packed(Kind.CHANGE, version, change) if follows else b""
         workers = [worker for worker in self._workers.values() if worker.sent is not None]
+        whole: bytes | None = None
         for worker in workers:
-            if worker.sent is before:
+            if message and worker.sent is before:
                 worker.sent = snapshot
-                worker.link.send_packed(change)
+                worker.link.send_packed(message)
             else:
-                self._send_all(worker)
+                whole = whole or self._whole()
+                self._send_all(worker, whole)
         late = await self._wait(workers, version)
         for worker in late:
             self._ends.leash.send({"stuck": worker.pid})
@@ -249,15 +256,20 @@ class Fleet:
             self._workers[worker.number] = worker
             worker.link.send(Kind.SETUP, self._setup)
             worker.link.send(Kind.TAIL, self._is_tailed)
-            self._send_all(worker)
+            self._send_all(worker, self._whole())
+        elif kind == Kind.BEHIND:
+            self._send_all(worker, self._whole())
 
-    def _send_all(self, worker: AttachedWorker) -> None:
-        """The whole configuration, to one that has none, or one of which nobody knows what it has."""
-        snapshot = worker.sent = self._snapshot
-        for part in snapshot.keys.in_parts(KEYS_AT_A_TIME):
-            worker.link.send(Kind.KEYS, part)
-        parts = {each.name: getattr(snapshot, each.name) for each in fields(snapshot) if each.name != "keys"}
-        worker.link.send(Kind.SNAPSHOT, self._version, parts, None)
+    def _whole(self) -> bytes:
+        """The messages that tell the whole configuration."""
+        snapshot = self._snapshot
+        keys = [packed(Kind.KEYS, part) for part in snapshot.keys.in_parts(KEYS_AT_A_TIME)]
+        return b"".join([*keys, packed(Kind.SNAPSHOT, self._version, replace(snapshot, keys=KeyRing({}, {}, {})))])
+
+    def _send_all(self, worker: AttachedWorker, whole: bytes) -> None:
+        """To one that has no configuration, or one of which nobody knows what it has."""
+        worker.sent = self._snapshot
+        worker.link.send_packed(whole)
         for checked in self._checks():
             worker.link.send(Kind.CHECKED, *checked)
 
@@ -280,14 +292,3 @@ async def _within(seconds: float, waits: Iterable[Coroutine[Any, Any, object]]) 
     finally:
         for task in waiting:
             task.cancel()
-
-
-def _message(version: int, before: Snapshot, after: Snapshot) -> bytes:
-    """What is different, by identity: a part that is the same object is not sent."""
-    parts: Mapping[str, Any] = {
-        each.name: value
-        for each in fields(after)
-        if each.name != "keys" and (value := getattr(after, each.name)) is not getattr(before, each.name)
-    }
-    change: KeyChange | None = None if after.keys is before.keys else after.keys.change_from(before.keys)
-    return packed(Kind.SNAPSHOT, version, parts, change)

@@ -39,7 +39,7 @@ from microgateway.process.writing import Writing, writes_anything
 from microgateway.settings import Settings
 from microgateway.simulation.explaining import Running
 from microgateway.simulation.simulation import Simulation
-from microgateway.snapshot import Snapshot
+from microgateway.snapshot import Snapshot, SnapshotChange
 from microgateway.state.interfaces import Circuits, Limiter
 from microgateway.state.limits import MemoryLimiter
 from microgateway.state.memory import MemoryCircuits
@@ -231,11 +231,11 @@ class Gateway:
     def _processes(self) -> Sequence[ProcessView]:
         return self._front.processes if isinstance(self._front, Fleet) else ()
 
-    async def _publish(self, snapshot: Snapshot) -> None:
+    async def _publish(self, snapshot: Snapshot, change: SnapshotChange | None) -> None:
         self._observatory.configuration_changes(self._listener.snapshot, snapshot)
         self._listener.apply(snapshot)
         if isinstance(self._front, Fleet):
-            await self._front.publish(snapshot)
+            await self._front.publish(snapshot, change)
         self._checker.apply(snapshot.upstreams)
 
     async def _flush(self) -> None:

@@ -6,7 +6,8 @@ what the gateway itself has pickled. To a worker go
 
     (SETUP, WorkerSetup)              once, before everything else
     (KEYS, KeyChange)                 a part of a whole key ring, collected until SNAPSHOT
-    (SNAPSHOT, version, parts, KeyChange | None)   these parts of the configuration are in force from now on
+    (SNAPSHOT, version, Snapshot)     this configuration, with those keys, is in force from now on
+    (CHANGE, version, SnapshotChange) the configuration of the version before it, changed like this, is
     (TAKEN, number)                   the report with this number is counted
     (RENEW,)                          read the files of certificates anew
     (FLUSH,)                          hand on what has ended, to the log and to be counted
@@ -16,7 +17,8 @@ what the gateway itself has pickled. To a worker go
 and from it come
 
     (HELLO, pid)                      first
-    (APPLIED, version)                that snapshot is in force
+    (APPLIED, version)                that configuration is in force
+    (BEHIND,)                         a change was of another configuration than the one that is: the whole is wanted
     (REPORT, number, Report)          what has been counted since the last report; the next one waits until it is TAKEN
     (FLUSHED,)                        that is done
     (EVENT, Event)                    a circuit or a target has changed
@@ -55,6 +57,8 @@ class Kind(IntEnum):
     REPORT = 8
     EVENT = 9
     ROWS = 13
+    CHANGE = 14
+    BEHIND = 15
 
 
 Receive = Callable[[Any], None]

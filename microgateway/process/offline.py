@@ -24,7 +24,7 @@ from microgateway.process.composition import authentication, circuit_defaults, j
 from microgateway.settings import Settings
 from microgateway.simulation.explaining import Running
 from microgateway.simulation.simulation import Simulation
-from microgateway.snapshot import Snapshot
+from microgateway.snapshot import Snapshot, SnapshotChange
 from microgateway.state.limits import MemoryLimiter
 from microgateway.state.memory import MemoryCircuits
 
@@ -73,7 +73,7 @@ async def opened(settings: Settings) -> AsyncIterator[Offline]:
         yield Offline(configuration, Simulation(running), RequestLog(log))
 
 
-async def _nobody(snapshot: Snapshot) -> None:
+async def _nobody(snapshot: Snapshot, change: SnapshotChange | None) -> None:
     """Nothing runs that it could be in force for."""
 
 

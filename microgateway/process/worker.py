@@ -40,7 +40,7 @@ from microgateway.process.leash import Leash
 from microgateway.process.link import Kind, Link
 from microgateway.process.shared_state import SharedState
 from microgateway.process.worker_messages import Report, WorkerSetup
-from microgateway.snapshot import KeyChange, KeyRing, Snapshot
+from microgateway.snapshot import KeyChange, KeyRing, Snapshot, SnapshotChange
 from microgateway.state.targets import MemoryTargets
 
 REPORT_INTERVAL = 0.25  # seconds
@@ -221,10 +221,13 @@ class Worker:
 
     def _obey(self, message: Any) -> None:
         kind, *content = message
-        if kind == Kind.KEYS:
+        if kind == Kind.CHANGE:
+            self._change(*content)
+        elif kind == Kind.KEYS:
             self._parts.append(content[0])
         elif kind == Kind.SNAPSHOT:
-            self._apply(*content)
+            keys, self._parts = KeyRing.of_parts(self._parts), []
+            self._apply(content[0], replace(content[1], keys=keys))
         elif kind == Kind.TAKEN and self._serving is not None:
             self._serving[2].was_taken(content[0])
         elif kind == Kind.SETUP:
@@ -238,13 +241,16 @@ class Worker:
         elif kind == Kind.TAIL:
             self._is_tailed = content[0]
 
-    def _apply(self, version: int, parts: dict[str, Any], change: KeyChange | None) -> None:
-        """Puts these parts in force. Keys were sent before, as a whole, or are changed now, or are the same."""
-        if self._parts:
-            parts["keys"], self._parts = KeyRing.of_parts(self._parts), []
-        elif change is not None:
-            parts["keys"] = self._snapshot.keys.with_change(change)
-        self._snapshot = replace(self._snapshot, **parts)
+    def _change(self, version: int, change: SnapshotChange) -> None:
+        """A change counts for the version before it only: with any other in force, the whole is asked for, once."""
+        if version == self._version + 1:
+            self._apply(version, self._snapshot.with_change(change))
+        elif self._version and self._link is not None:
+            self._version = 0
+            self._link.send(Kind.BEHIND)
+
+    def _apply(self, version: int, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
         self._version = version
         self._set_up.set()
         if self._serving is not None:

@@ -54,7 +54,7 @@ class Batch:
 
     def __init__(self, request: BatchRequest, running: Running, snapshot: Snapshot, world: World) -> None:
         self._request = request
-        self._snapshot = snapshot
+        self._snapshot = snapshot = snapshot.apart()
         self._world = world
         self._began = world.now()
         arrivals = request.arrivals

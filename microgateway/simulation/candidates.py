@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from microgateway.core.conditions import NO_CONDITIONS, Condition, Conditions
 from microgateway.core.requests import RequestHead
 from microgateway.core.routing import NotRouted, Router, Rule
-from microgateway.snapshot import Destination
+from microgateway.snapshot import CompiledRoute
 
 RANK = "another route comes before it"
 
@@ -19,18 +19,17 @@ RANK = "another route comes before it"
 class Candidate:
     """A route whose path takes the request. `failed` are the conditions that don't hold, empty for the chosen one."""
 
-    rule: Rule[Destination]
+    rule: Rule[CompiledRoute]
     chosen: bool
     failed: tuple[str, ...]
 
     @property
     def is_preflight(self) -> bool:
         """Whether this is the part of a route that answers browsers."""
-        gate = self.rule.target.gate
-        return gate is not None and gate.preflight is not None
+        return self.rule.target.is_preflight
 
 
-def candidates(routes: Router[Destination], head: RequestHead, match: object) -> list[Candidate]:
+def candidates(routes: Router[CompiledRoute], head: RequestHead, match: object) -> list[Candidate]:
     """All routes whose path takes it, in the order in which they are preferred."""
     found = []
     for rule in routes.rules_on(head.path):
@@ -40,7 +39,7 @@ def candidates(routes: Router[Destination], head: RequestHead, match: object) ->
     return found
 
 
-def _failed(rule: Rule[Destination], head: RequestHead) -> Iterator[str]:
+def _failed(rule: Rule[CompiledRoute], head: RequestHead) -> Iterator[str]:
     bare = replace(rule, methods=(), hosts=(), conditions=NO_CONDITIONS)
     if rule.methods and not _takes(replace(bare, methods=rule.methods), head):
         yield f"method: {_text(head.method)} is not {_either(rule.methods)}"
@@ -54,7 +53,7 @@ def _failed(rule: Rule[Destination], head: RequestHead) -> Iterator[str]:
             yield f"query parameter {_text(condition.name)}: {_wanted(condition)}"
 
 
-def _takes(rule: Rule[Destination], head: RequestHead) -> bool:
+def _takes(rule: Rule[CompiledRoute], head: RequestHead) -> bool:
     return not isinstance(Router([rule]).match(head.method, head.host, head.path, head), NotRouted)
 
 

@@ -132,7 +132,7 @@ def _plane(explanation: Explanation, running: Running, world: VirtualWorld, row:
         authentication = WatchedCredentials(seen, row)
     plane = Plane(
         options=options,
-        snapshot=replace(explanation.snapshot, routes=WatchedRouter(explanation.snapshot.routes, seen)),
+        snapshot=replace(explanation.snapshot.apart(), routes=WatchedRouter(explanation.snapshot.routes, seen)),
         state=State(
             WatchedLimiter(running.state.limiter, seen),
             WatchedCircuits(running.state.circuits, seen),

@@ -14,7 +14,7 @@ from microgateway.data_plane.authentication import Authentication
 from microgateway.exchange import Postponed, Problem
 from microgateway.persistence.log_stream import LoggedRequest
 from microgateway.simulation.asked import Asked
-from microgateway.snapshot import Destination, KeyRing, Principal
+from microgateway.snapshot import CompiledRoute, KeyRing, Principal
 
 MOST_HEADS = 20_000
 FORWARDED = "forwarded"
@@ -51,7 +51,7 @@ class LoggedCredentials(Authentication):
 class LoggedHeads:
     """Heads for rows. A head that comes again is the same object, as on a connection that stays."""
 
-    def __init__(self, served: Router[Destination], proposed: Router[Destination]) -> None:
+    def __init__(self, served: Router[CompiledRoute], proposed: Router[CompiledRoute]) -> None:
         self._sections = {**_sections(proposed.rules()), **_sections(served.rules())}
         self._conditional = {route_id for (route_id, _), section in self._sections.items() if section.values}
         self._plain = _section(b"", {})
@@ -108,7 +108,7 @@ def _of_issuer(principal_id: str, keys: KeyRing) -> Principal | None:
     return None
 
 
-def _sections(rules: Iterable[Rule[Destination]]) -> dict[tuple[str, bool], FieldSection]:
+def _sections(rules: Iterable[Rule[CompiledRoute]]) -> dict[tuple[str, bool], FieldSection]:
     """What meets each route's conditions on host and fields, and those of its preflight."""
     found = {}
     for rule in rules:

@@ -43,7 +43,7 @@ def candidate_reading(candidate: Candidate) -> RouteCandidate:
         methods=[_text(method) for method in rule.methods],
         hosts=[_text(host) for host in rule.hosts],
         priority=rule.priority,
-        service_id=rule.target.upstream.id,
+        service_id=rule.target.service_id,
         preflight=candidate.is_preflight,
         chosen=candidate.chosen,
         failed=list(candidate.failed),

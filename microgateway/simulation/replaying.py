@@ -41,7 +41,7 @@ class Replay:
     """One replay. `served` is the configuration that is taken for the one that served the log."""
 
     def __init__(self, *, served: Snapshot, proposed: Snapshot, since: float) -> None:
-        self._snapshot = proposed
+        self._snapshot = proposed.apart()
         self._since = since
         self._credentials = LoggedCredentials()
         self._circuits = MemoryCircuits(wall=lambda: self._now)
@@ -264,9 +264,5 @@ def _settle(permit: Permit, row: LoggedRequest, at: float) -> None:
         circuit.abandoned(permit)
 
 
-def _rules(snapshot: Snapshot) -> set[LimitRule]:
-    found: set[LimitRule] = set()
-    for rules in [snapshot.unrouted_rules, *(rule.target.rules for rule in snapshot.routes.rules())]:
-        if rules is not None:
-            found.update((*rules.guards, *rules.others))
-    return found
+def _rules(snapshot: Snapshot) -> list[LimitRule]:
+    return [placed.rule for placed in snapshot.limits.values() if placed.rule is not None]

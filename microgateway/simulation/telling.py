@@ -23,7 +23,7 @@ from microgateway.simulation.explaining import Explanation
 from microgateway.simulation.headers import changes, fields_of
 from microgateway.simulation.readings import candidate_reading, limit_reading
 from microgateway.simulation.watching import LimitSeen
-from microgateway.snapshot import Destination, Principal
+from microgateway.snapshot import CompiledRoute, Principal
 
 _ORDER = get_args(StageName)
 # Which of our stages a problem's own `stage` speaks of, but for these codes
@@ -96,7 +96,7 @@ class _Teller:
 
     def answer(self) -> GatewayAnswer:
         match, told = self._seen.match, self._told
-        destination = match if isinstance(match, Destination) else None
+        destination = match if isinstance(match, CompiledRoute) else None
         fields = [field for field in self._fields if self._status is not None or field[0].lower() not in _FRAMING]
         return GatewayAnswer(
             upstream="none",
@@ -107,7 +107,7 @@ class _Teller:
             code=self._code or None,
             key_id=None if self._principal is None else self._principal.id,
             route_id=None if destination is None else destination.id,
-            service_id=None if destination is None else destination.upstream.id,
+            service_id=None if destination is None else destination.service_id,
             configuration_version=told.snapshot.version,
             stages=[self._stage(name) for name in _ORDER],
         )
@@ -191,9 +191,9 @@ class _Teller:
 
     def _route_passed(self) -> tuple[StageVerdict, str]:
         match = self._seen.match
-        if not isinstance(match, Destination):
+        if not isinstance(match, CompiledRoute):
             return "refused", "No route takes it."
-        return "passed", f"Route {match.path} of service {match.upstream.name!r}."
+        return "passed", f"Route {match.path} of service {self._told.snapshot.upstreams[match.service_id].name!r}."
 
     def _circuit_passed(self) -> tuple[StageVerdict, str]:
         outcome = None if self._judgement is None else self._judgement.outcome

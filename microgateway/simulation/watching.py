@@ -20,7 +20,7 @@ from microgateway.exchange import Postponed, Problem
 from microgateway.persistence.log_stream import LoggedRequest
 from microgateway.simulation.copies import CopiedCircuits, CopiedLimiter
 from microgateway.simulation.logged import LoggedCredentials
-from microgateway.snapshot import Destination, KeyRing, Principal
+from microgateway.snapshot import CompiledRoute, KeyRing, Principal
 from microgateway.state.interfaces import Circuits, Limiter
 from microgateway.state.limits import Claim
 from microgateway.tokens.verifying import Verifier
@@ -56,7 +56,7 @@ class Seen:
 
     began: float = 0.0
     took: dict[str, float] = field(default_factory=dict)
-    match: Destination | NotRouted | None = None
+    match: CompiledRoute | NotRouted | None = None
     guards: list[LimitSeen] | None = None
     who: Principal | Problem | Postponed | None = None
     limits: list[LimitSeen] | None = None
@@ -78,16 +78,16 @@ class Seen:
         self.took.setdefault(stage, time.perf_counter() - self.began)
 
 
-class WatchedRouter(Router[Destination]):
+class WatchedRouter(Router[CompiledRoute]):
     """A table of routes. Some answers of the gateway's own ask it again; the first question is the judgement's."""
 
     __slots__ = ("_inner", "_seen")
 
-    def __init__(self, inner: Router[Destination], seen: Seen) -> None:
+    def __init__(self, inner: Router[CompiledRoute], seen: Seen) -> None:
         self._inner = inner
         self._seen = seen
 
-    def match(self, *args: Any, **kwargs: Any) -> Destination | NotRouted:
+    def match(self, *args: Any, **kwargs: Any) -> CompiledRoute | NotRouted:
         seen = self._seen
         seen.lasted("normalise")
         with seen.timed("route"):

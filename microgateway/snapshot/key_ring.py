@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 from microgateway.core import api_keys
 from microgateway.entities import ApiKey
@@ -10,13 +10,12 @@ from microgateway.snapshot.principals import Issuer, Principal
 
 
 class KeyChange(NamedTuple):
-    """What is different in a key ring, or one part of a whole one. `rest` is all that it has besides keys."""
+    """What is different in a key ring, or one part of a whole one. `issuers` are all of them, None: the same ones."""
 
-    by_digest: dict[bytes, Principal]
-    by_id: dict[str, Principal]
-    rest: dict[str, Any]
+    by_digest: Mapping[bytes, Principal] = {}
+    by_id: Mapping[str, Principal] = {}
     forgotten_digests: tuple[bytes, ...] = ()
-    forgotten_ids: tuple[str, ...] = ()
+    issuers: dict[str, Issuer] | None = None
 
 
 class KeyRing:
@@ -59,33 +58,26 @@ class KeyRing:
         """The key with this id, of which a token may speak."""
         return self._by_id.get(key_id)
 
-    def with_key(self, key: ApiKey) -> "KeyRing":
-        """A key ring with this key created, changed or revoked."""
-        by_digest, principal = dict(self._by_digest), Principal.of_key(key)
-        before = self._by_id.get(key.id)
-        for digest in () if before is None else before.digests:
-            by_digest.pop(digest, None)
-        by_digest.update(_entries(key, principal))
-        return KeyRing(by_digest, {**self._by_id, key.id: principal}, self.issuers)
-
-    def with_issuers(self, issuers: Iterable[Issuer]) -> "KeyRing":
-        """The same keys, and these issuers and no others."""
-        return KeyRing(self._by_digest, self._by_id, {issuer.issuer: issuer for issuer in issuers})
-
-    def change_from(self, before: "KeyRing") -> KeyChange:
-        """How to make this one of that one: small where they are alike, as objects."""
-        by_digest, forgotten_digests = _difference(before._by_digest, self._by_digest)  # noqa: SLF001  its own class
-        by_id, forgotten_ids = _difference(before._by_id, self._by_id)  # noqa: SLF001
-        return KeyChange(by_digest, by_id, self._rest(), forgotten_digests, forgotten_ids)
+    def change_to(self, key: ApiKey) -> KeyChange:
+        """What this key, created, changed or revoked, changes."""
+        principal, before = Principal.of_key(key), self._by_id.get(key.id)
+        by_digest = dict(_entries(key, principal))
+        forgotten = () if before is None else tuple(each for each in before.digests if each not in by_digest)
+        return KeyChange(by_digest, {key.id: principal}, forgotten)
 
     def with_change(self, change: KeyChange) -> "KeyRing":
-        """The one that the change was taken from, where this is like the one before it."""
-        by_digest, by_id = {**self._by_digest, **change.by_digest}, {**self._by_id, **change.by_id}
+        """The one after a change that was taken from this one, or from one like it in another process."""
+        issuers = self.issuers if change.issuers is None else change.issuers
+        if not change.by_id:
+            return KeyRing(self._by_digest, self._by_id, issuers)
+        by_digest = {**self._by_digest, **change.by_digest}
         for digest in change.forgotten_digests:
             by_digest.pop(digest, None)
-        for key_id in change.forgotten_ids:
-            by_id.pop(key_id, None)
-        return KeyRing(by_digest, by_id, **change.rest)
+        return KeyRing(by_digest, {**self._by_id, **change.by_id}, issuers)
+
+    def with_key(self, key: ApiKey) -> "KeyRing":
+        """A key ring with this key created, changed or revoked."""
+        return self.with_change(self.change_to(key))
 
     def in_parts(self, size: int) -> Iterator[KeyChange]:
         """All of it, so many keys at a time; `of_parts` puts it together again."""
@@ -94,35 +86,18 @@ class KeyRing:
             part = dict(principals[begin : begin + size])
             digests = [digest for principal in part.values() for digest in principal.digests]
             found = {digest: self._by_digest[digest] for digest in digests if digest in self._by_digest}
-            yield KeyChange(found, part, self._rest())
+            yield KeyChange(found, part, issuers=dict(self.issuers))
 
     @classmethod
     def of_parts(cls, parts: Iterable[KeyChange]) -> "KeyRing":
         by_digest: dict[bytes, Principal] = {}
         by_id: dict[str, Principal] = {}
-        rest: Mapping[str, Any] = {}
+        issuers: Mapping[str, Issuer] = {}
         for part in parts:
             by_digest.update(part.by_digest)
             by_id.update(part.by_id)
-            rest = part.rest
-        return cls(by_digest, by_id, **rest)
-
-    def _rest(self) -> dict[str, Any]:
-        return {"issuers": dict(self.issuers)}
-
-
-_Key = TypeVar("_Key")
-_Value = TypeVar("_Value")
-
-
-def _difference(
-    before: Mapping[_Key, _Value], after: Mapping[_Key, _Value]
-) -> tuple[dict[_Key, _Value], tuple[_Key, ...]]:
-    changed = {key: value for key, value in after.items() if before.get(key) is not value}
-    added = sum(key not in before for key in changed)
-    if len(before) + added == len(after):
-        return changed, ()
-    return changed, tuple(before.keys() - after.keys())
+            issuers = part.issuers or {}
+        return cls(by_digest, by_id, issuers)
 
 
 def _entries(key: ApiKey, principal: Principal) -> Iterator[tuple[bytes, Principal]]:

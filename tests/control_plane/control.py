@@ -33,7 +33,7 @@ from microgateway.persistence.repository import Repository
 from microgateway.persistence.request_log import RequestLog
 from microgateway.simulation.explaining import Running
 from microgateway.simulation.simulation import Simulation
-from microgateway.snapshot import Snapshot
+from microgateway.snapshot import Snapshot, SnapshotChange
 from microgateway.state.limits import MemoryLimiter
 from microgateway.state.memory import MemoryCircuits
 from microgateway.state.targets import MemoryTargets
@@ -102,7 +102,7 @@ class Control:
 
 def make_configuration(
     database: Database,
-    publish: Callable[[Snapshot], Awaitable[None]],
+    publish: Callable[[Snapshot, SnapshotChange | None], Awaitable[None]],
     clock: FakeClock | None = None,
     told: Callable[[Change], None] | None = None,
 ) -> Configuration:
@@ -140,7 +140,7 @@ async def running_control(folder: Path) -> AsyncIterator[Control]:
     hub = LiveHub(boot="boot", wall=clock.wall)
     live = Live(usage, circuits, monitoring, limiter, targets, checker, Simulation(running), hub, sources)
 
-    async def publish(snapshot: Snapshot) -> None:
+    async def publish(snapshot: Snapshot, change: SnapshotChange | None) -> None:
         published.append(snapshot)
         checker.apply(snapshot.upstreams)
 

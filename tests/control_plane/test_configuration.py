@@ -33,7 +33,7 @@ async def reloaded(database: Database) -> Snapshot:
     """What a gateway that starts now would put in force."""
     published: list[Snapshot] = []
 
-    async def publish(snapshot: Snapshot) -> None:
+    async def publish(snapshot: Snapshot, change: object) -> None:
         published.append(snapshot)
 
     await make_configuration(database, publish).load()
@@ -49,7 +49,7 @@ class Brake:
         self.let_go = asyncio.Event()
         self.let_go.set()
 
-    async def publish(self, snapshot: Snapshot) -> None:
+    async def publish(self, snapshot: Snapshot, change: object) -> None:
         self.reached.set()
         await self.let_go.wait()
         self.in_force = snapshot
@@ -130,8 +130,8 @@ class TestConcurrency:
         again = await reloaded(control.database)
         for body in bodies:
             path = str(body["path"]).encode()
-            assert getattr(last.routes.match(b"GET", b"", path), "id", None) is not None
-            assert getattr(again.routes.match(b"GET", b"", path), "id", None) is not None
+            assert getattr(last.match(b"GET", b"", path), "id", None) is not None
+            assert getattr(again.match(b"GET", b"", path), "id", None) is not None
 
     async def test_who_stops_waiting_does_not_stop_the_change(self, folder: Path) -> None:
         async with opened(folder) as database:
@@ -171,7 +171,7 @@ class TestFailures:
             published: list[Snapshot] = []
             faults = [OSError("a worker is gone")]
 
-            async def publish(snapshot: Snapshot) -> None:
+            async def publish(snapshot: Snapshot, change: object) -> None:
                 if faults:
                     raise faults.pop()
                 published.append(snapshot)
@@ -235,7 +235,7 @@ class TestFailures:
             assert configuration.services == {}
 
 
-async def ignore(snapshot: Snapshot) -> None:
+async def ignore(snapshot: Snapshot, change: object) -> None:
     """Publishes to nobody."""
 
 

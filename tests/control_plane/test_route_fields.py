@@ -7,7 +7,7 @@ from typing import Any
 
 from microgateway.persistence.database import Database, locate_database
 from microgateway.persistence.repository import Repository
-from microgateway.snapshot import Destination
+from microgateway.snapshot import CompiledRoute
 from tests.control_plane.control import Control, running_control
 
 EVERYTHING: dict[str, Any] = {
@@ -48,7 +48,7 @@ async def test_all_of_it_is_in_force_after_a_restart(tmp_path: Path) -> None:
         assert await second.get(f"/api/routes/{created['id']}") == created
         rules = second.configuration.snapshot.routes.candidates(b"/users/7/a")
     preflight, route = sorted(rules, key=lambda rule: rule.cors is not None)
-    assert isinstance(route, Destination)
+    assert isinstance(route, CompiledRoute)
     assert (route.max_body, preflight.gate is not None) == (1_000, True)
     assert route.alteration is not None
     assert route.alteration.path(b"/users/7/a") == b"/v2/7/a"

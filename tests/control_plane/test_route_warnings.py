@@ -14,7 +14,7 @@ def taker(control: Control, example: dict[str, Any]) -> str:
     section = read_section([line.encode() for line in lines], request_fields(), {})
     query = f"?{example['query']}" if example["query"] else ""
     head = read_request(f"{example['method']} {example['path']}{query} HTTP/1.1".encode(), section)
-    match = control.configuration.snapshot.routes.match(head.method, head.host, head.path, head)
+    match = control.configuration.snapshot.match(head.method, head.host, head.path, head)
     assert not isinstance(match, NotRouted)
     return match.id
 

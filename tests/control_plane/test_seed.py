@@ -47,7 +47,7 @@ class TestSeed:
             principal = snapshot.keys.find(issued.text.encode())
             assert principal is not None
             assert principal.id == issued.key.id
-        destination = snapshot.routes.match(b"GET", b"", b"/orders/1")
+        destination = snapshot.match(b"GET", b"", b"/orders/1")
         assert not isinstance(destination, NotRouted)
         assert (destination.upstream.name, destination.upstream.circuit.failure_threshold) == ("orders", 2)
         assert [service["name"] for service in (await control.get("/api/services"))["items"]] == ["users", "orders"]

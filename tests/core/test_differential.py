@@ -258,7 +258,7 @@ def test_llhttp_reads_what_we_write_as_we_mean_it(message: bytes, random: Random
         return
     if read is None or read.head.method not in METHODS_OF_LLHTTP or read.head.asks_for_websocket():
         return
-    destination = configuration().routes.match(read.head.method, read.head.host, b"/")
+    destination = configuration().match(read.head.method, read.head.host, b"/")
     assert isinstance(destination, Destination)
     exchange = Exchange(read.head.method, read.head.path, "192.0.2.1", 0.0, 0.0)
     exchange.request_id = b"r"

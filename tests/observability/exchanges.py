@@ -19,7 +19,7 @@ def destination(path: str = "/users", service_id: str = "users", *, route_id: st
         [route(path, id=route_id, service_id=service_id)],
         CircuitPolicy(),
     )
-    found = compiled.routes.match(b"GET", b"a.example", path.encode())
+    found = compiled.match(b"GET", b"a.example", path.encode())
     assert isinstance(found, Destination)
     return found
 

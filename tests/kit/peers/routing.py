@@ -83,7 +83,7 @@ def resolve(
     name = host.lower().partition(":")[0] if not host.startswith("[") else host.partition("]")[0] + "]"
     section = read_section([b"Host: a", *(line.encode() for line in fields)], request_fields(), {})
     asked = read_request(b"GET %b HTTP/1.1" % path.encode(), section)
-    match = snapshot.routes.match(method.encode(), name.encode(), normal, asked)
+    match = snapshot.match(method.encode(), name.encode(), normal, asked)
     if isinstance(match, NotRouted):
         return Resolved(None)
     sent = normal if match.alteration is None else match.alteration.path(normal)
