@@ -87,6 +87,7 @@ class Traffic:
             "limited_by": None,
             "shadowed": None,
             "simulated": False,
+            "configuration_version": 1,
         }
         return tuple(values[name] for name in COLUMNS)
 

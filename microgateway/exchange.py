@@ -115,7 +115,7 @@ class Exchange:
     are seconds on the monotonic clock, 0 for what did not happen; `timestamp` is seconds since the epoch. `status` is
     what the client got, 499 when it left before. `attempts` counts requests sent or tried upstream. `query` has its
     question mark, and its secrets. `level` is that of the decision on it. `parent_span` is the client's span, where
-    spans are made.
+    spans are made. `configuration_version` is that of the snapshot by which it was judged, 0 where it was not.
     """
 
     simulated = False
@@ -128,6 +128,7 @@ class Exchange:
         "bytes_out",
         "client_ip",
         "code",
+        "configuration_version",
         "ended",
         "failed_attempts",
         "judgement",
@@ -157,6 +158,7 @@ class Exchange:
         self.judgement: Judgement | None = None
         self.sent = self.answered = self.ended = 0.0
         self.status = self.upstream_status = self.attempts = self.bytes_in = self.bytes_out = self.level = 0
+        self.configuration_version = 0
         self.upstream = self.stage = self.code = ""
         self.failed_attempts: list[FailedAttempt] | None = None
 

@@ -65,6 +65,13 @@ class Settings(BaseSettings):
     log_retention_days: Annotated[float, Field(ge=0, le=36_500)] = Field(30.0, alias="MICROGATEWAY_LOG_RETENTION_DAYS")
     log_max_rows: Annotated[int, Field(ge=0, le=10_000_000_000)] = Field(1_000_000, alias="MICROGATEWAY_LOG_MAX_ROWS")
 
+    configuration_history_days: Annotated[float, Field(ge=0, le=36_500)] = Field(
+        90.0, alias="MICROGATEWAY_CONFIGURATION_HISTORY_DAYS"
+    )
+    configuration_history_changes: Annotated[int, Field(ge=0, le=10_000_000)] = Field(
+        10_000, alias="MICROGATEWAY_CONFIGURATION_HISTORY_CHANGES"
+    )
+
     access_log: str = Field("off", alias="MICROGATEWAY_ACCESS_LOG", min_length=1)
     otel_endpoint: str | None = Field(None, alias="MICROGATEWAY_OTEL_ENDPOINT", pattern=r"^https?://[^\s]+$")
     otel_sample_ratio: Annotated[float, Field(ge=0, le=1)] = Field(1.0, alias="MICROGATEWAY_OTEL_SAMPLE_RATIO")

@@ -12,6 +12,7 @@ from microgateway.control_plane import (
     circuit_breakers,
     gateway,
     health,
+    history,
     keys,
     live_stream,
     logs,
@@ -95,6 +96,7 @@ def _include_routers(app: FastAPI) -> None:
         metrics,
         logs,
         gateway,
+        history,
         live_stream,
     )
     for resource in resources:

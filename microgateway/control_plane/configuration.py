@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Concatenate, Literal, NamedTuple, ParamSpec, TypeVar
 
 from microgateway.clock import Clock
+from microgateway.control_plane.editions import Edition, Editions
 from microgateway.control_plane.gateway_batches import Configuration as Proposed
 from microgateway.control_plane.merge_patch import merged
 from microgateway.control_plane.mint import IssuedKey, Mint
@@ -106,6 +107,11 @@ class Configuration:
     def snapshot(self) -> Snapshot:
         """What is in force."""
         return self._snapshot
+
+    def editions(self) -> Editions:
+        """This configuration and those before it, for one who asks: seen from what is in force now."""
+        latest = Edition(self._table, self._issuers, self._snapshot)
+        return Editions(latest=latest, repository=self.repository, mint=self._mint, defaults=self._circuit_defaults)
 
     @property
     def services(self) -> Mapping[str, Service]:
@@ -334,6 +340,7 @@ class Configuration:
 
     async def _load(self) -> None:
         repository = self.repository
+        await repository.history.load()
         services = {service.id: service for service in await repository.services.fold(list)}
         routes = {route.id: route for route in await repository.routes.fold(list)}
         limits = {rule.id: rule for rule in await repository.rate_limits.fold(list)}
@@ -359,8 +366,11 @@ class Configuration:
         return self._step(change_of_route(before, route, table.ages[route.id]), table)
 
     async def _take(self, step: "_Step") -> None:
-        self._snapshot, self._table = step.snapshot, step.table
-        await self._publish(step.snapshot, step.change)
+        """As the version that the history has of it."""
+        before, version = self._snapshot.version, self.repository.history.version
+        change = None if step.change is None else step.change._replace(between=(before, version))
+        self._snapshot, self._table = step.snapshot.numbered(version), step.table
+        await self._publish(self._snapshot, change)
 
     async def run_in_turn(self, change: Callable[[], Coroutine[Any, Any, T]], name: str, about: str) -> T:
         """Runs one change when those before it are done; who stops waiting for it does not stop it.

@@ -81,6 +81,7 @@ class LogRowAnswer(BaseModel):
     limited_by: str | None
     shadowed: list[str]
     simulated: bool
+    configuration_version: int | None
 
 
 class LogPageAnswer(BaseModel):

@@ -237,7 +237,9 @@ class Downstream(asyncio.Protocol):
         now, wall = plane.now(), plane.wall()
         if exchange is None:
             exchange = self._new_exchange(head, now, wall)
-        judgement, exchange.level = decide(head, exchange.client_ip, plane.snapshot, plane.state, now, wall)
+        snapshot = plane.snapshot
+        exchange.configuration_version = snapshot.version
+        judgement, exchange.level = decide(head, exchange.client_ip, snapshot, plane.state, now, wall)
         exchange.judgement = judgement
         outcome, destination = judgement.outcome, judgement.destination
         if isinstance(outcome, Permit) and destination is not None:

@@ -95,6 +95,7 @@ def raw_rows(batch: Sequence[Exchange]) -> list[RawRow]:
                 limits,
                 exchange.parent_span,
                 exchange.simulated,
+                exchange.configuration_version,
             )
         )
     return rows

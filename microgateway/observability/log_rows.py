@@ -42,6 +42,7 @@ class Ended(NamedTuple):
     limits: tuple[str | None, list[str]] | None
     parent_span: bytes
     simulated: bool = False
+    configuration_version: int = 0
 
     def row(self) -> Row:
         """The values of COLUMNS."""
@@ -79,6 +80,7 @@ class Ended(NamedTuple):
             limited_by,
             json.dumps(shadowed) if shadowed else None,
             self.simulated,
+            self.configuration_version or None,
         )
 
     def _milliseconds(self, until: float) -> float:

@@ -205,9 +205,7 @@ class Configured:
 
     def __call__(self) -> Iterable[Family]:
         happenings = self._happenings
-        version = Family(
-            "microgateway_configuration_version", "gauge", "Grows with every change since the process began."
-        )
+        version = Family("microgateway_configuration_version", "gauge", "That is in force; grows with every change.")
         version.add(happenings.version)
         changes = Family("microgateway_configuration_changes_total", "counter", "Changes of configuration, by result.")
         for result, count in happenings.changes.items():

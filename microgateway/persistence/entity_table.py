@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from microgateway.errors import MicroGatewayError, NotFoundError
+from microgateway.persistence.configuration_history import Journal, columns_of
 from microgateway.persistence.database import Database, translated_errors
 
 E = TypeVar("E", bound=BaseModel)
@@ -40,17 +41,26 @@ class EntityTable(Generic[E]):
     """Reads and writes one kind of entity. Each call is a transaction of its own.
 
     `clash` says what a refused write means: the constraints are few enough that each operation can break one only.
+    `journal` is told of each change, but of `add_all`.
     Methods raise that error, `NotFoundError`, or `DatabaseUnavailableError`.
     """
 
     def __init__(
-        self, database: Database, table: Table, entity: type[E], *, kind: str, clash: Callable[[E], MicroGatewayError]
+        self,
+        database: Database,
+        table: Table,
+        entity: type[E],
+        *,
+        kind: str,
+        clash: Callable[[E], MicroGatewayError],
+        journal: Journal,
     ) -> None:
         self._database = database
         self._table = table
         self._entity = entity
         self._kind = kind
         self._clash = clash
+        self._journal = journal
         self._columns = [column for column in table.columns if column.name != "number"]
         self._names = [column.name for column in self._columns]
 
@@ -74,7 +84,9 @@ class EntityTable(Generic[E]):
 
     async def add(self, entity: E) -> None:
         async with self._writing(self._clash(entity)) as connection:
-            await connection.execute(insert(self._table), entity.model_dump())
+            values = entity.model_dump()
+            await connection.execute(insert(self._table), values)
+            await self._journal.created(connection, values)
 
     async def add_all(self, entities: Iterable[E], connection: AsyncConnection) -> None:
         """Many at once, within the caller's transaction."""
@@ -86,13 +98,26 @@ class EntityTable(Generic[E]):
         values = entity.model_dump(exclude={"id"})
         change = update(self._table).where(self._table.c.id == entity_id).values(values)
         async with self._writing(self._clash(entity)) as connection:
+            await self._journal.changes(connection, "change", entity_id)
             self._refuse_absent(entity_id, (await connection.execute(change)).rowcount)
 
     async def delete(self, entity_id: str, *, in_use: MicroGatewayError | None = None) -> None:
         """`in_use` is raised when others still refer to it."""
         change = delete(self._table).where(self._table.c.id == entity_id)
         async with self._writing(in_use) as connection:
+            await self._journal.changes(connection, "delete", entity_id)
             self._refuse_absent(entity_id, (await connection.execute(change)).rowcount)
+
+    async def numbers(self) -> dict[str, int]:
+        """The running number of each, by id: their order."""
+        query = select(self._table.c.id, self._table.c.number)
+        async with self._reading() as connection:
+            return {row.id: row.number for row in await connection.execute(query)}
+
+    def of_columns(self, before: dict[str, Any]) -> E:
+        """What the history has kept of one."""
+        values = columns_of(self._table, before)
+        return self._of_row([values.get(name) for name in self._names])
 
     async def count(self) -> int:
         async with self._reading() as connection:
@@ -111,7 +136,7 @@ class EntityTable(Generic[E]):
         for row in rows:
             yield self._of_row(row)
 
-    def _of_row(self, row: Row[Any]) -> E:
+    def _of_row(self, row: Row[Any] | Sequence[Any]) -> E:
         values = dict(zip(self._names, row, strict=True))
         try:
             return self._entity.model_validate(values)
@@ -133,6 +158,7 @@ class EntityTable(Generic[E]):
             try:
                 async with self._database.writing.begin() as connection:
                     yield connection
+                self._journal.committed()
             except IntegrityError as error:
                 raise clash or error from error
 

@@ -31,6 +31,7 @@ class LoggedRequest(NamedTuple):
     code: str
     breaker: str | None
     upstream_status: int | None
+    configuration_version: int | None = None
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> "LoggedRequest":

@@ -60,6 +60,7 @@ request_log = Table(
     Column("limited_by", Text),
     Column("shadowed", Text),
     Column("simulated", Boolean, nullable=False),
+    Column("configuration_version", BigInteger),
 )
 
 request_log_zones = Table(

@@ -51,6 +51,7 @@ COLUMNS = (
     "limited_by",
     "shadowed",
     "simulated",
+    "configuration_version",
 )
 ZONE_COLUMNS = (
     "first_id",

@@ -217,3 +217,16 @@ metric_minutes = Table(
     Column("overhead", LargeBinary, nullable=False),
     Index(None, "minute"),
 )
+
+configuration_changes = Table(
+    "configuration_changes",
+    metadata,
+    _number(),
+    Column("at", UtcDateTime, nullable=False),
+    Column("action", String(16), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("entity_id", String(64), nullable=False),
+    Column("name", String(256), nullable=False),
+    Column("before", LargeBinary),
+    Index(None, "entity_id"),
+)

@@ -157,7 +157,7 @@ class Fleet:
         before, self._snapshot = self._snapshot, snapshot
         self._version += 1
         version = self._version
-        follows = change is not None and snapshot.version == before.version + 1
+        follows = change is not None and change.between == (before.version, snapshot.version)
         message = packed(Kind.CHANGE, version, change) if follows else b""
         workers = [worker for worker in self._workers.values() if worker.sent is not None]
         whole: bytes | None = None

@@ -30,7 +30,14 @@ from microgateway.persistence.data_folder import prepare_data_folder
 from microgateway.persistence.database import Database, locate_database
 from microgateway.persistence.repository import Repository
 from microgateway.persistence.usage_store import UsageStore
-from microgateway.process.composition import authentication, circuit_defaults, jwt_secret, proxy_options, verifier
+from microgateway.process.composition import (
+    authentication,
+    circuit_defaults,
+    history_bounds,
+    jwt_secret,
+    proxy_options,
+    verifier,
+)
 from microgateway.process.fleet import Checked, Fleet, FleetEnds
 from microgateway.process.observatory import Observatory
 from microgateway.process.shared_state import CONTROL
@@ -112,7 +119,7 @@ class Gateway:
         self._issued: list[tuple[str, str]] = []
         self._usage_keeper = UsageKeeper(usage=usage, store=UsageStore(self._database))
         self.configuration = Configuration(
-            repository=Repository(self._database),
+            repository=Repository(self._database, history=history_bounds(settings)),
             publish=self._publish,
             clock=self._clock,
             default_limit=Limit(settings.default_rate_limit, settings.default_burst_size),

@@ -22,7 +22,8 @@ Gone = tuple[PathPattern, str]
 class SnapshotChange(NamedTuple):
     """Of services and rate limit rules, by id, what they are from now on; None: they are no more.
 
-    The routes that are `gone` make way for the `routes`. To change one is both.
+    The routes that are `gone` make way for the `routes`. To change one is both. `between` are the versions from which
+    and to which it leads, None where they are not known yet.
     """
 
     keys: KeyChange | None = None
@@ -30,6 +31,7 @@ class SnapshotChange(NamedTuple):
     limits: Mapping[str, PlacedRule | None] = {}
     gone: tuple[Gone, ...] = ()
     routes: tuple[Rule[CompiledRoute], ...] = ()
+    between: tuple[int, int] | None = None
 
 
 def change_of_service(service: Service, defaults: CircuitPolicy) -> SnapshotChange:

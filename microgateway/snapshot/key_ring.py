@@ -65,6 +65,19 @@ class KeyRing:
         forgotten = () if before is None else tuple(each for each in before.digests if each not in by_digest)
         return KeyChange(by_digest, {key.id: principal}, forgotten)
 
+    def with_past_keys(self, past: Mapping[str, ApiKey | None]) -> "KeyRing":
+        """A key ring with these keys as they were, by id; None: there was none yet."""
+        by_digest, by_id = dict(self._by_digest), dict(self._by_id)
+        for key_id in past:
+            principal = by_id.pop(key_id, None)
+            for digest in () if principal is None else principal.digests:
+                by_digest.pop(digest, None)
+        for key in past.values():
+            if key is not None:
+                by_id[key.id] = principal = Principal.of_key(key)
+                by_digest.update(_entries(key, principal))
+        return KeyRing(by_digest, by_id, self.issuers)
+
     def with_change(self, change: KeyChange) -> "KeyRing":
         """The one after a change that was taken from this one, or from one like it in another process."""
         issuers = self.issuers if change.issuers is None else change.issuers

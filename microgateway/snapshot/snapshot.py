@@ -68,7 +68,7 @@ class Snapshot:
         with_cors = [sum(rule.target.cors is not None for rule in rules) for rules in (gone, change.routes)]
         return replace(
             self,
-            version=self.version + 1,
+            version=self.version + 1 if change.between is None else change.between[1],
             keys=self.keys if change.keys is None else self.keys.with_change(change.keys),
             routes=self.routes.changed(gone, change.routes) if moves else self.routes,
             destinations=destinations,
@@ -93,6 +93,14 @@ class Snapshot:
     def with_key(self, key: ApiKey) -> "Snapshot":
         """This one with a key created, changed or revoked."""
         return self.with_change(self.change_of_key(key))
+
+    def with_past_keys(self, past: Mapping[str, ApiKey | None]) -> "Snapshot":
+        """This one with these keys as they were, by id; None: there was none yet."""
+        return replace(self, version=self.version + 1, keys=self.keys.with_past_keys(past))
+
+    def numbered(self, version: int) -> "Snapshot":
+        """This one as the version that the history of the configuration has of it."""
+        return replace(self, version=version)
 
     def with_keys(self, keys: Iterable[ApiKey]) -> "Snapshot":
         """This one with these keys and no others."""

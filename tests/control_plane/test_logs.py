@@ -188,7 +188,19 @@ class TestOne:
 
     async def test_a_row_tells_everything(self, logged: Control) -> None:
         attempt = {"target": "127.0.0.1:1", "fault": "not_connected", "verdict": "repeated", "after_ms": 1.5}
-        write(logged, [log_row(7, attempts=json.dumps([attempt]), retries=1, shadowed='["a rule"]', query="?a=1")])
+        write(
+            logged,
+            [
+                log_row(
+                    7,
+                    attempts=json.dumps([attempt]),
+                    retries=1,
+                    shadowed='["a rule"]',
+                    query="?a=1",
+                    configuration_version=7,
+                )
+            ],
+        )
         row = await logged.get("/api/logs/request-7")
         assert row == {
             "id": 1,
@@ -222,6 +234,7 @@ class TestOne:
             "limited_by": None,
             "shadowed": ["a rule"],
             "simulated": False,
+            "configuration_version": 7,
         }
 
     async def test_an_unknown_one(self, logged: Control) -> None:

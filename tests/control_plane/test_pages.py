@@ -123,6 +123,8 @@ async def test_the_description_covers_the_api(control: Control) -> None:
         "/api/gateway/replay": ["post"],
         "/api/gateway/rows/{row_id}": ["get"],
         "/api/gateway/jobs/{job_id}": ["delete", "get"],
+        "/api/config/history": ["get"],
+        "/api/config/history/{version}": ["get"],
         "/metrics": ["get"],
         "/health": ["get"],
         "/livez": ["get"],

@@ -32,6 +32,7 @@ USUAL: dict[str, Any] = {
     "limited_by": None,
     "shadowed": None,
     "simulated": False,
+    "configuration_version": None,
 }
 
 

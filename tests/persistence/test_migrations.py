@@ -50,7 +50,7 @@ async def test_opening_again_changes_nothing(database: Database) -> None:
         await connection.execute(text("UPDATE alembic_version SET version_num = version_num"))
     await database.open()
     async with database.reading.connect() as connection:
-        assert (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalars().all() == ["0010"]
+        assert (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalars().all() == ["0011"]
 
 
 async def test_the_way_back_leaves_nothing(database: Database) -> None:

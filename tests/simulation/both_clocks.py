@@ -39,6 +39,7 @@ BEGAN = 1_000.0  # of every run in virtual time
 PER_SECOND = 200
 LATENCY = 0.0025  # seconds: an answer comes half-way between two requests, as far from both as can be
 ADMITTED_PER_MINUTE = 8_765  # no simple part of what comes, so a token is seldom there at the very moment
+CONNECTIONS = 256  # a machine that is late for a second has as many requests under way
 PATIENCE = 1.0  # seconds, until all have their answers
 LONGEST = 600.0
 MILLISECONDS = 1_000.0
@@ -167,6 +168,8 @@ async def _gateway(seconds: float, url: str) -> AsyncIterator[_Gateway]:
             circuit_failure_threshold=5,
             circuit_recovery_timeout=seconds / 10,
             circuit_half_open_max_calls=1,
+            client_header_timeout=LONGEST,
+            client_idle_timeout=LONGEST,
             debug=True,
         ),
         sinks=[exchanges.extend],
@@ -238,7 +241,8 @@ async def _over_sockets(gateway: _Gateway, seconds: float, world: RealWorld) -> 
     loop = asyncio.get_running_loop()
     free: list[_Client] = []
     clients = [
-        (await loop.create_connection(lambda: _Client(free), "127.0.0.1", gateway.served.port))[1] for _ in range(64)
+        (await loop.create_connection(lambda: _Client(free), "127.0.0.1", gateway.served.port))[1]
+        for _ in range(CONNECTIONS)
     ]
     free.extend(clients)
     began = world.now() + 0.1

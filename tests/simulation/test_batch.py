@@ -219,15 +219,18 @@ class TestBothTimes:
     async def test_a_scenario_in_real_time_is_the_same_in_virtual_time(
         self, pytestconfig: pytest.Config, sockets: bool
     ) -> None:
-        both = await compare(pytestconfig.getoption("--real-seconds") or 1.4, sockets=sockets)
+        seconds = pytestconfig.getoption("--real-seconds") or 1.4
+        both = await compare(seconds, sockets=sockets)
         assert both.batch.took_seconds < 2
-        assert both.real.states == both.meant.states == ["open", *["half_open", "open"] * 2, "half_open", "closed"]
-        # The machine is a little late, and around a change that may be a request more or less; it is nothing else
-        slips = 1 + max(both.late) * PER_SECOND
-        assert abs(both.real.admitted - both.meant.admitted) <= slips * len(both.meant.changes)
+        assert both.meant.states == ["open", *["half_open", "open"] * 2, "half_open", "closed"]
         assert both.unexplained == []
-        for (at, _), (expected, _) in zip(both.real.changes, both.came.changes, strict=True):
-            assert at == pytest.approx(expected, abs=0.001 + max(both.late))
+        assert both.real.states == both.came.states
+        # A machine that is a little late makes a request more or less of each change; one that misses a phase,
+        # another story
+        late = max(map(abs, both.late))
+        if late < seconds / 40:
+            assert both.real.states == both.meant.states
+            assert abs(both.real.admitted - both.meant.admitted) <= (1 + late * PER_SECOND) * len(both.meant.changes)
 
     async def test_a_batch_is_what_comes_of_its_requests_one_by_one(self) -> None:
         both = await compare(0.5)
