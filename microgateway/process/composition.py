@@ -7,14 +7,12 @@ from microgateway.core.fields import is_token
 from microgateway.data_plane.authentication import Authentication
 from microgateway.data_plane.options import Options
 from microgateway.errors import StartupError
-from microgateway.persistence.configuration_history import HistoryBounds
 from microgateway.persistence.secret_file import load_or_create_secret
 from microgateway.settings import DEV_SECRET, SHORTEST_JWT_SECRET, Settings
 from microgateway.tokens.key_sources import KeySources
 from microgateway.tokens.signing import Signer
 from microgateway.tokens.verifying import Verifier
 
-DAY = 86_400.0  # seconds
 JWT_SECRET_FILE = "jwt_secret"  # noqa: S105  the file's name
 
 
@@ -32,11 +30,6 @@ def circuit_defaults(settings: Settings) -> CircuitPolicy:
         recovery_timeout=settings.circuit_recovery_timeout,
         half_open_max_calls=settings.circuit_half_open_max_calls,
     )
-
-
-def history_bounds(settings: Settings) -> HistoryBounds:
-    """How much is kept of what the configuration was."""
-    return HistoryBounds(settings.configuration_history_days * DAY, settings.configuration_history_changes)
 
 
 def authentication(settings: Settings, verifier: Verifier) -> Authentication:

@@ -27,17 +27,11 @@ from microgateway.observability.transfer import add_counts, add_usage
 from microgateway.observability.usage import Usage
 from microgateway.observability.usage_keeper import UsageKeeper
 from microgateway.persistence.data_folder import prepare_data_folder
+from microgateway.persistence.configuration_history import HistoryBounds
 from microgateway.persistence.database import Database, locate_database
 from microgateway.persistence.repository import Repository
 from microgateway.persistence.usage_store import UsageStore
-from microgateway.process.composition import (
-    authentication,
-    circuit_defaults,
-    history_bounds,
-    jwt_secret,
-    proxy_options,
-    verifier,
-)
+from microgateway.process.composition import authentication, circuit_defaults, jwt_secret, proxy_options, verifier
 from microgateway.process.fleet import Checked, Fleet, FleetEnds
 from microgateway.process.observatory import Observatory
 from microgateway.process.shared_state import CONTROL
@@ -57,6 +51,7 @@ from microgateway.state.targets import MemoryTargets
 # plane's.
 # With Python's own thresholds it would run hundreds of times a second under load: 6 µs of processor time a request.
 COLLECT_AFTER = (50_000, 20, 20)
+DAY = 86_400.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +114,7 @@ class Gateway:
         self._issued: list[tuple[str, str]] = []
         self._usage_keeper = UsageKeeper(usage=usage, store=UsageStore(self._database))
         self.configuration = Configuration(
-            repository=Repository(self._database, history=history_bounds(settings)),
+            repository=Repository(self._database, history=_history_bounds(settings)),
             publish=self._publish,
             clock=self._clock,
             default_limit=Limit(settings.default_rate_limit, settings.default_burst_size),
@@ -277,6 +272,10 @@ class Gateway:
         else:
             for listener in self.event_listeners:
                 listener(event)
+
+
+def _history_bounds(settings: Settings) -> HistoryBounds:
+    return HistoryBounds(settings.configuration_history_days * DAY, settings.configuration_history_changes)
 
 
 def _spare_the_collector() -> None:

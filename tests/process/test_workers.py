@@ -103,6 +103,9 @@ def test_a_change_is_in_force_everywhere_when_the_call_returns(gateway: Gateway,
         assert spread(gateway, asked) == {401: CONNECTIONS}
         gateway.operator.delete("routes", route["id"])
     assert spread(gateway, request("/changes")) == {200: CONNECTIONS}
+    version = gateway.operator.http.get("/api/config/history").json()["version"]
+    rows = gateway.operator.http.get(f"/api/logs?path=/changes&page_size={CONNECTIONS}").json()["items"]
+    assert [row["configuration_version"] for row in rows] == [version] * CONNECTIONS  # whichever worker it was
 
 
 def test_a_circuit_is_one_circuit(gateway: Gateway) -> None:
