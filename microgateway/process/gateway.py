@@ -26,8 +26,8 @@ from microgateway.observability.recorder import Recorder
 from microgateway.observability.transfer import add_counts, add_usage
 from microgateway.observability.usage import Usage
 from microgateway.observability.usage_keeper import UsageKeeper
-from microgateway.persistence.data_folder import prepare_data_folder
 from microgateway.persistence.configuration_history import HistoryBounds
+from microgateway.persistence.data_folder import prepare_data_folder
 from microgateway.persistence.database import Database, locate_database
 from microgateway.persistence.repository import Repository
 from microgateway.persistence.usage_store import UsageStore
