@@ -1,6 +1,7 @@
 """The command line. What a command needs is imported when it runs, so that a command starts fast."""
 
 import argparse
+import gc
 import signal
 import sys
 from collections.abc import Sequence
@@ -100,6 +101,7 @@ def _run(options: argparse.Namespace) -> int:
         from microgateway.process.supervisor import run_supervised
 
         return run_supervised(settings, given=given, workers=options.workers, demo=options.demo)
+    gc.disable()  # little of what a start makes is garbage: it is switched on by who begins to serve
     from microgateway.process.single import run_single
 
     return run_single(settings, demo=options.demo)

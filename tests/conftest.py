@@ -1,9 +1,13 @@
 """Fixtures for all tests."""
 
+import os
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+from hypothesis import HealthCheck
 
 from tests.control_plane.control import Control, running_control
 
@@ -15,6 +19,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--real-seconds", type=float, help="how long the scenario takes that is run in both times")
     parser.addoption("--replay-rows", type=int, help="how many rows of a log are replayed, and timed")
     parser.addoption("--explanations", type=int, help="how many random requests are explained, and then sent")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What a run finds depends on the code, not on chance: `--hypothesis-profile default` tries its luck.
+
+    Bytecode is kept, whatever the environment says: of a hundred gateways that start none has to compile itself.
+    """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
+    hypothesis.settings.register_profile(
+        "usual", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    if not config.getoption("--hypothesis-profile"):
+        hypothesis.settings.load_profile("usual")
 
 
 @pytest.fixture

@@ -114,7 +114,7 @@ class Listener:
 
     def _begin(self) -> None:
         loop = asyncio.get_running_loop()
-        self._sweeping = loop.call_later(SWEEP_INTERVAL, self._sweep)
+        self._sweeping = loop.call_later(SWEEP_INTERVAL, self._keep_sweeping)
         self._watching = loop.create_task(self._watch_files())
         self._plane.state.authentication.adopt(self._plane.snapshot.keys.issuers.values())
 
@@ -175,9 +175,13 @@ class Listener:
             self._certificates.renew(only_if_changed=only_if_changed)
         self._plane.pools.renew_files(only_if_changed=only_if_changed)
 
-    def _sweep(self) -> None:
+    def _keep_sweeping(self) -> None:
         # First, so that a mistake in one connection's sweep, which the loop reports, does not end all sweeping
-        self._sweeping = asyncio.get_running_loop().call_later(SWEEP_INTERVAL, self._sweep)
+        self._sweeping = asyncio.get_running_loop().call_later(SWEEP_INTERVAL, self._keep_sweeping)
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Ends what is overdue. It is done at short intervals anyway."""
         plane = self._plane
         now = plane.now()
         for downstream in tuple(plane.downstreams):

@@ -7,7 +7,9 @@ control port closes. SIGHUP has the files of certificates read anew, and the acc
 import asyncio
 import signal
 import socket
+from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from types import FrameType
 
 import uvicorn
@@ -25,15 +27,21 @@ from microgateway.settings import Settings
 class _ControlServer(uvicorn.Server):
     """uvicorn, but a signal drains the proxy port first, and the exit code is then ours.
 
-    A second signal ends at once.
+    A second signal ends at once. `serves` is called when it answers, and when signals mean that: whoever is told may
+    send one at once.
     """
 
-    def __init__(self, config: uvicorn.Config, gateway: Gateway, *, alone: bool) -> None:
+    def __init__(self, config: uvicorn.Config, gateway: Gateway, *, alone: bool, serves: Callable[[], None]) -> None:
         super().__init__(config)
         self._gateway = gateway
         self._alone = alone
+        self._serves = serves
         self._loop = asyncio.get_running_loop()
         self._ending: asyncio.Task[None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._serves()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if sig == signal.SIGINT and not self._alone:
@@ -73,20 +81,25 @@ async def serve_control(
             gateway.has_files and ends is None
         ):  # without any a closed terminal ends the gateway, as it ends any other command
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, gateway.renew_files)
-        if upstreams is None:
-            announce(gateway, _port_of(control))
-        else:
+        tell = partial(announce, gateway, _port_of(control))
+        if upstreams is not None:
             key = await prepare(gateway.configuration, settings.data_dir, upstreams.base_urls)
-            print(_demo_banner(gateway, _port_of(control), key, upstreams), flush=True)
+            tell = partial(print, _demo_banner(gateway, _port_of(control), key, upstreams), flush=True)
         config = uvicorn.Config(
             gateway.app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=5
         )
-        server = _ControlServer(config, gateway, alone=ends is None)
+        server = _ControlServer(config, gateway, alone=ends is None, serves=partial(_now_serves, tell, ends))
         if ends is not None:
             ends.on_lost(server.begin_to_end)
-            ends.leash.send({"ready": True})
         await server.serve(sockets=[control])
     return 0
+
+
+def _now_serves(tell: Callable[[], None], ends: FleetEnds | None) -> None:
+    """Says so: to whoever started it, and to the supervisor, where there is one."""
+    tell()
+    if ends is not None:
+        ends.leash.send({"ready": True})
 
 
 def _port_of(listening: socket.socket) -> int:

@@ -15,9 +15,8 @@ from microgateway.observability.happenings import Change
 from microgateway.observability.live_hub import KEPT_EVENTS, MOST_WAITING, LiveHub
 from tests.control_plane.control import TOKEN, Control
 from tests.control_plane.test_real_server import client, listening
+from tests.kit.waiting import PATIENCE
 from tests.observability.exchanges import destination, exchange, principal, refused
-
-PATIENCE = 10.0  # seconds
 
 
 def circuit(service_id: str = "users", after: str = "open") -> Event:

@@ -8,8 +8,7 @@ import httpx2
 import uvicorn
 
 from tests.control_plane.control import TOKEN, Control
-
-PATIENCE = 10.0  # seconds
+from tests.kit.waiting import PATIENCE
 
 
 @asynccontextmanager

@@ -12,12 +12,13 @@ from microgateway.core.circuit import CircuitPolicy
 from microgateway.entities import Service
 from microgateway.snapshot import Snapshot
 from microgateway.testing import FakeClock
-from tests.kit.client import PATIENCE, Answer, Client
+from tests.kit.client import Answer, Client
 from tests.kit.configuration import route, service
 from tests.kit.gateway import Gateway, running_gateway
 from tests.kit.messages import lines
 from tests.kit.steps import Send, WaitFor
 from tests.kit.upstream import Upstream, running_upstream
+from tests.kit.waiting import PATIENCE
 
 GET = lines("GET /a HTTP/1.1", "Host: a.example")
 OK = lines("HTTP/1.1 200 OK", "Content-Length: 0")

@@ -139,7 +139,7 @@ def test_empty_lines_without_end_cost_little() -> None:
     stage = scene()
     began = time.process_time()
     stage.send(b"\r\n" * 131_072)
-    assert time.process_time() - began < 0.2
+    assert time.process_time() - began < 1.0  # it takes 5 ms; what is not linear takes minutes
     for _ in range(2):  # it is told that it is late, and then cut off
         stage.bench.sweep(LONG_AFTER)
     assert stage.client.closing

@@ -13,11 +13,12 @@ import pytest
 from microgateway.data_plane.listener import Listener
 from microgateway.data_plane.resolver import NameNotResolvedError, Resolver
 from microgateway.testing import FakeClock
-from tests.kit.client import Client
+from tests.kit.client import Answer, Client
 from tests.kit.configuration import route, service, settings
 from tests.kit.gateway import Gateway, running_gateway
 from tests.kit.messages import answer, lines
 from tests.kit.upstream import Upstream, running_upstream
+from tests.kit.waiting import until
 
 GET = lines("GET /x HTTP/1.1", "Host: a.example")
 NAME = "shop.example"
@@ -173,7 +174,10 @@ def upstream() -> Iterator[Upstream]:
 
 
 def ask(client: Client) -> tuple[int, str]:
-    told = client.ask(GET)
+    return told_by(client.ask(GET))
+
+
+def told_by(told: Answer) -> tuple[int, str]:
     return told.status, told.body.decode() if told.status == 200 else told.problem()["code"]
 
 
@@ -198,7 +202,7 @@ def test_an_address_that_does_not_answer_is_passed_over(monkeypatch: pytest.Monk
             filler.connect_ex(deaf.getsockname())
         names = Names("127.0.0.77", "127.0.0.1")
         with (
-            named(monkeypatch, names, upstream.port, upstream_connect_timeout=1.0) as gateway,
+            named(monkeypatch, names, upstream.port, upstream_connect_timeout=2.0) as gateway,
             gateway.connect() as client,
         ):
             assert ask(client) == (200, "GET /x")
@@ -230,13 +234,16 @@ def test_a_name_that_is_not_found_counts_for_the_circuit(monkeypatch: pytest.Mon
 
 
 def test_a_look_up_without_end_is_a_connect_without_end(monkeypatch: pytest.MonkeyPatch, upstream: Upstream) -> None:
-    names = Names("127.0.0.1")
+    names, clock = Names("127.0.0.1"), FakeClock()
     names.held = asyncio.Event()
     with (
-        named(monkeypatch, names, upstream.port, upstream_connect_timeout=0.3) as gateway,
+        named(monkeypatch, names, upstream.port, clock, upstream_connect_timeout=5.0) as gateway,
         gateway.connect() as client,
     ):
-        assert ask(client) == (504, "upstream_connect_timeout")
+        client.send(GET)
+        until(lambda: names.asked != [], "the look-up")
+        gateway.pass_time(clock, 5.0)
+        assert told_by(client.read_answer()) == (504, "upstream_connect_timeout")
         gateway.call(lambda served: names.held.set() if names.held else None)
         assert ask(client) == (200, "GET /x")
         assert len(names.asked) == 1
@@ -249,8 +256,7 @@ def test_many_requests_at_once_cost_one_look_up(monkeypatch: pytest.MonkeyPatch,
         clients = [gateway.connect() for _ in range(20)]
         for client in clients:
             client.send(GET)
-        while gateway.call(lambda served: served.listener.upstream_connections) < 20:
-            pass
+        until(lambda: gateway.call(lambda served: int(served.listener.upstream_connections)) == 20, "all wait")
         gateway.call(lambda served: names.held.set() if names.held else None)
         for client in clients:
             assert client.read_answer().status == 200
@@ -285,8 +291,7 @@ def test_a_name_server_that_is_away_stops_nobody_who_is_connected(
         assert ask(client) == (200, "GET /x")
         names.failure = socket.gaierror(-3, "Temporary failure in name resolution")
         clock.advance(31.0)
-        while len(names.asked) < 2:
-            gateway.settle()
+        until(lambda: len(names.asked) == 2, "it is asked again")
         for _ in range(3):
             assert ask(client) == (200, "GET /x")
         assert len(upstream.connections) == 1

@@ -27,7 +27,7 @@ from tests.kit.gateway import running_gateway
 from tests.kit.messages import answer, lines
 from tests.kit.steps import Call, ReadBody, ReadExactly, ReadToEnd, Reset, Send, WaitFor
 from tests.kit.tls import TlsClient, unverified
-from tests.kit.waiting import PATIENCE, until
+from tests.kit.waiting import until
 from tests.process.command import RUN, environment, running_command
 
 GET = lines("GET /x HTTP/1.1", "Host: a.example")
@@ -143,7 +143,7 @@ class TestHandshake:
             client.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc")  # a record's head, and a piece of a client's hello
             client.stream.read_to_end()
             assert client.stream.ended
-            assert 0.4 <= time.monotonic() - begun < 4.0
+            assert time.monotonic() - begun >= 0.4
 
     def test_a_stream_of_handshakes_that_break_off_leaves_nothing_behind(self, secured: Secured) -> None:
         before = open_files()
@@ -195,6 +195,10 @@ class TestCertificateByName:
 
 
 class TestNewFiles:
+    @pytest.fixture(autouse=True)
+    def looked_at_often(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("microgateway.data_plane.listener.CHECK_INTERVAL", 0.1)
+
     def test_they_are_noticed_and_open_connections_go_on(self, secured: Secured) -> None:
         renewed = secured.authority.issue("localhost")
         with secured.connect() as open_before:
@@ -238,7 +242,7 @@ class TestNewFiles:
         issued, renewed = authority.issue("localhost"), authority.issue("localhost")
         variables = {"MICROGATEWAY_TLS_CERT": str(issued.certificate), "MICROGATEWAY_TLS_KEY": str(issued.key)}
         with running_command(RUN, environment(tmp_path / "data", **variables)) as run:
-            port = int(run.stderr.wait_for(r"Proxy port: +https://127\.0\.0\.1:(\d+)", PATIENCE)[1])
+            port = int(run.stderr.wait_for(r"Proxy port: +https://127\.0\.0\.1:(\d+)")[1])
             run.stderr.wait_for("Control port: .*")
             with TlsClient(port, authority.client_context()) as open_before:
                 assert open_before.ask(GET).status == 401
@@ -329,7 +333,7 @@ class TestBodies:
 
         sums: list[bytes] = []
         upstream.script(ReadBody(), Call(note), Send(answer(200, body=b"got it")))
-        with secured.connect(patience=60.0) as client:
+        with secured.connect() as client:
             client.send(lines("POST /x HTTP/1.1", "Host: a.example", f"Content-Length: {LARGE}"))
             for _ in range(LARGE // len(PIECE)):
                 client.stream.send(PIECE)
@@ -340,7 +344,7 @@ class TestBodies:
     def test_64_mib_down(self, secured: Secured) -> None:
         head = lines("HTTP/1.1 200 OK", f"Content-Length: {LARGE}")
         secured.pair.upstream.script(Send(head + PIECE * (LARGE // len(PIECE))))
-        with secured.connect(patience=60.0) as client:
+        with secured.connect() as client:
             told = client.ask(GET)
             assert told.complete
             assert hashlib.sha256(told.body).digest() == hashlib.sha256(PIECE * (LARGE // len(PIECE))).digest()

@@ -23,6 +23,7 @@ from tests.kit.messages import lines
 from tests.kit.steps import Call, Close, Echo, ReadBody, Send, WaitFor
 from tests.kit.tls import running_tls_upstream
 from tests.kit.upstream import running_upstream
+from tests.kit.waiting import until
 
 GET = lines("GET /x HTTP/1.1", "Host: a.example")
 LARGE = 1 << 26
@@ -287,7 +288,7 @@ class TestBytes:
         with (
             running_tls_upstream(authority.issue(NAME).server_context()) as upstream,
             before(upstream.url_of(NAME), {"ca_file": str(authority.file)}) as gateway,
-            gateway.connect(patience=60.0) as client,
+            gateway.connect() as client,
         ):
             head = lines("HTTP/1.1 200 OK", f"Content-Length: {LARGE}")
             note = Call(lambda: sums.append(hashlib.sha256(upstream.requests[-1].body).digest()))
@@ -330,7 +331,7 @@ class TestBytes:
 
 
 def until_closed(gateway: Gateway) -> None:
-    for _ in range(1_000):
-        if gateway.call(lambda served: served.listener.upstream_connections) == 0:
-            return
-    raise AssertionError("the gateway does not notice that its connections are closed")
+    until(
+        lambda: gateway.call(lambda served: int(served.listener.upstream_connections)) == 0,
+        "the gateway notices that its connections are closed",
+    )

@@ -5,11 +5,13 @@ import threading
 
 import pytest
 
+from microgateway.testing import FakeClock
 from tests.kit.client import Client, NoAnswerError
 from tests.kit.configuration import route
 from tests.kit.fixtures import Pair, running_pair
 from tests.kit.messages import answer, chunked, lines
 from tests.kit.steps import Call, Close, Echo, HalfClose, ReadBody, ReadToEnd, Reset, Send, WaitFor
+from tests.kit.waiting import PATIENCE
 
 
 def get(target: str = "/x", *fields: str, version: str = "1.1") -> bytes:
@@ -256,7 +258,7 @@ def test_a_client_that_leaves_cancels_the_upstream(pair: Pair, leave: str) -> No
         pair.upstream.wait_for_requests(known + 1)
         client.reset() if leave == "reset" else client.stream.close()
     connection = pair.upstream.connections[pair.upstream.requests[-1].connection]
-    pair.upstream.wait_until(lambda: connection.closed, "the upstream is told", patience=3)
+    pair.upstream.wait_until(lambda: connection.closed, "the upstream is told")
     with pair.gateway.connect() as other:
         assert other.ask(get("/other")).body == b"GET /other"
 
@@ -269,7 +271,7 @@ def test_a_client_that_leaves_in_the_middle_of_an_answer(pair: Pair) -> None:
         client.stream.read_until(b"half")
         client.reset()
     connection = pair.upstream.connections[pair.upstream.requests[-1].connection]
-    pair.upstream.wait_until(lambda: connection.closed, "the upstream is told", patience=3)
+    pair.upstream.wait_until(lambda: connection.closed, "the upstream is told")
 
 
 def test_abandoned_requests_leave_nothing_behind(pair: Pair) -> None:
@@ -283,9 +285,7 @@ def test_abandoned_requests_leave_nothing_behind(pair: Pair) -> None:
     pair.upstream.wait_for_requests(known + 50)
     for client in clients:
         client.reset()
-    pair.upstream.wait_until(
-        lambda: pair.upstream.open_connections() == 0, "upstream connections are freed", patience=5
-    )
+    pair.upstream.wait_until(lambda: pair.upstream.open_connections() == 0, "upstream connections are freed")
     pair.upstream.forget()
     with pair.gateway.connect() as client:
         assert client.ask(get("/x")).status == 200
@@ -402,16 +402,20 @@ def test_two_requests_at_once_use_two_connections(pair: Pair) -> None:
     pair.upstream.script(Call(begun.set), WaitFor(go_on), Echo())
     with pair.gateway.connect() as slow, pair.gateway.connect() as quick:
         slow.send(get("/slow"))
-        assert begun.wait(5)
+        assert begun.wait(PATIENCE)
         assert quick.ask(get("/quick")).body == b"GET /quick"
         go_on.set()
         assert slow.read_answer().body == b"GET /slow"
 
 
 def test_an_idle_upstream_connection_is_closed_in_time() -> None:
-    with running_pair(upstream_idle_timeout=0.3) as pair:
+    clock = FakeClock()
+    with running_pair(upstream_idle_timeout=60.0, clock=clock) as pair:
         warm(pair)
-        pair.upstream.wait_until(lambda: pair.upstream.open_connections() == 0, "it is closed", patience=3)
+        pair.gateway.pass_time(clock, 59.0)
+        assert pair.upstream.open_connections() == 1
+        pair.gateway.pass_time(clock, 1.0)
+        pair.upstream.wait_until(lambda: pair.upstream.open_connections() == 0, "it is closed")
 
 
 def test_one_clients_bytes_never_reach_another(pair: Pair) -> None:
@@ -421,7 +425,7 @@ def test_one_clients_bytes_never_reach_another(pair: Pair) -> None:
     wrong: list[str] = []
 
     def ask(name: int) -> None:
-        with pair.gateway.connect(patience=20.0) as client:
+        with pair.gateway.connect() as client:
             for number in range(25):
                 target = f"/{name}/{number}/" + "x" * (number * name % 500)
                 got = client.ask(get(target))
@@ -432,5 +436,5 @@ def test_one_clients_bytes_never_reach_another(pair: Pair) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE)
     assert wrong == []

@@ -3,18 +3,21 @@
 import contextlib
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
+from microgateway.testing import FakeClock
 from tests.kit.cases import AnyOf, Case, Forwarded, Refused, Seen, check
 from tests.kit.client import Client, NoAnswerError
 from tests.kit.fixtures import Pair, running_pair
 from tests.kit.messages import chunked, lines
 from tests.kit.steps import SendForever
-from tests.kit.stream import StreamEndedError, TooSlowError
+from tests.kit.waiting import PATIENCE, until
 
 LINE, SECTION, FIELDS, BODY = 256, 1_024, 12, 1_000
-LATE = 3.0  # seconds by which a limit of a fraction of one must have struck
+LIMIT = 8.0  # seconds, for every wait for a client
 TOO_LONG, TOO_LARGE, TOO_MUCH = frozenset((414,)), frozenset((431,)), frozenset((413,))
 
 
@@ -23,12 +26,6 @@ def small() -> Iterator[Pair]:
     with running_pair(
         max_request_line=LINE, max_header_bytes=SECTION, max_header_fields=FIELDS, max_body_bytes=BODY
     ) as pair:
-        yield pair
-
-
-@pytest.fixture(scope="module")
-def hasty() -> Iterator[Pair]:
-    with running_pair(client_header_timeout=0.4, client_body_timeout=0.4, client_idle_timeout=0.4) as pair:
         yield pair
 
 
@@ -184,33 +181,37 @@ def test_size_byte_by_byte(small: Pair, case: Case) -> None:
 # -- times -------------------------------------------------------------------------------------------------------------
 
 
-def drip(client: Client, data: bytes, *, every: float, at_most: float) -> float:
-    """Sends byte after byte until the gateway hangs up. Answers after how many seconds."""
-    began = time.monotonic()
+@dataclass(frozen=True, slots=True)
+class Hasty:
+    """A gateway before an upstream, whose clock stands still until the test says otherwise."""
+
+    pair: Pair
+    clock: FakeClock
+
+    def connect(self) -> Client:
+        return self.pair.gateway.connect()
+
+    def pass_time(self, seconds: float) -> None:
+        self.pair.gateway.pass_time(self.clock, seconds)
+
+
+@pytest.fixture(scope="module")
+def hasty() -> Iterator[Hasty]:
+    clock = FakeClock()
+    limits: dict[str, Any] = {
+        "client_header_timeout": LIMIT,
+        "client_body_timeout": LIMIT,
+        "client_idle_timeout": LIMIT,
+    }
+    with running_pair(clock=clock, upstream_read_timeout=86_400, upstream_idle_timeout=86_400, **limits) as pair:
+        yield Hasty(pair, clock)
+
+
+def drip(hasty: Hasty, client: Client, data: bytes) -> None:
+    """Sends byte after byte, each well within the limit of the one before, and all of them beyond it."""
     for octet in data:
-        waited = time.monotonic() - began
-        if waited > at_most:
-            raise AssertionError(f"still open after {waited:.1f} s")
-        try:
-            client.stream.send(b"%c" % octet)
-        except StreamEndedError:
-            break
-        if _ended_within(client, every):
-            break
-    return time.monotonic() - began
-
-
-def _ended_within(client: Client, seconds: float) -> bool:
-    patience, client.stream.patience = client.stream.patience, seconds
-    try:
-        client.stream.peek()
-    except TooSlowError:
-        return False
-    except StreamEndedError:
-        return True
-    finally:
-        client.stream.patience = patience
-    return True  # it says something: the answer to a request that came too slowly
+        client.stream.send(b"%c" % octet)
+        hasty.pass_time(LIMIT / len(data))
 
 
 def assert_timed_out(client: Client) -> None:
@@ -237,45 +238,48 @@ def assert_timed_out(client: Client) -> None:
         b"\r\n",
     ],
 )
-def test_a_head_that_stops(hasty: Pair, part: bytes) -> None:
+def test_a_head_that_stops(hasty: Hasty, part: bytes) -> None:
     """http.md: a slow header section is cut off; a client that waits for nothing costs a connection."""
-    known = len(hasty.upstream.requests)
-    with hasty.gateway.connect(patience=LATE) as client:
+    known = len(hasty.pair.upstream.requests)
+    with hasty.connect() as client:
         client.send(part)
+        hasty.pass_time(LIMIT)
         assert_timed_out(client)
-    assert len(hasty.upstream.requests) == known
+    assert len(hasty.pair.upstream.requests) == known
 
 
-def test_a_head_that_drips(hasty: Pair) -> None:
+def test_a_head_that_drips(hasty: Hasty) -> None:
     """The time runs from the first byte, not from the last: a byte now and then must not hold a connection."""
-    with hasty.gateway.connect(patience=LATE) as client:
-        drip(client, lines("GET /x HTTP/1.1", "Host: a.example", "X: " + "a" * 200), every=0.05, at_most=LATE)
+    with hasty.connect() as client:
+        drip(hasty, client, b"GET /x H")
         assert_timed_out(client)
 
 
-def test_a_second_head_that_drips(hasty: Pair) -> None:
-    with hasty.gateway.connect(patience=LATE) as client:
+def test_a_second_head_that_drips(hasty: Hasty) -> None:
+    with hasty.connect() as client:
         assert client.ask(lines("GET /x HTTP/1.1", "Host: a.example")).status == 200
-        drip(client, lines("GET /y HTTP/1.1", "Host: a.example", "X: " + "a" * 200), every=0.05, at_most=LATE)
+        drip(hasty, client, b"GET /y H")
         assert_timed_out(client)
 
 
-def test_empty_lines_that_drip(hasty: Pair) -> None:
+def test_empty_lines_that_drip(hasty: Hasty) -> None:
     """Empty lines in front of a request are skipped, but they are no way to hold a connection."""
-    with hasty.gateway.connect(patience=LATE) as client:
-        drip(client, b"\r\n" * 200, every=0.05, at_most=LATE)
+    with hasty.connect() as client:
+        drip(hasty, client, b"\r\n" * 4)
         assert_timed_out(client)
 
 
-def test_a_connection_that_says_nothing(hasty: Pair) -> None:
-    with hasty.gateway.connect(patience=LATE) as client:
+def test_a_connection_that_says_nothing(hasty: Hasty) -> None:
+    with hasty.connect() as client:
+        hasty.pass_time(LIMIT)
         assert_timed_out(client)
 
 
-def test_a_connection_that_is_kept_and_says_nothing(hasty: Pair) -> None:
+def test_a_connection_that_is_kept_and_says_nothing(hasty: Hasty) -> None:
     """http.md: idle keep-alive is cut off. Nothing is said: the client may be sending a request (RFC 9112, 9.5)."""
-    with hasty.gateway.connect(patience=LATE) as client:
+    with hasty.connect() as client:
         assert client.ask(lines("GET /x HTTP/1.1", "Host: a.example")).status == 200
+        hasty.pass_time(LIMIT)
         client.assert_closed()
 
 
@@ -292,41 +296,49 @@ def test_a_connection_that_is_kept_and_says_nothing(hasty: Pair) -> None:
         ("Transfer-Encoding: chunked", b"5\r\nhello\r\n0\r\nX-Trailer: 1\r\n"),
     ],
 )
-def test_a_body_that_stops(hasty: Pair, field: str, body: bytes) -> None:
+def test_a_body_that_stops(hasty: Hasty, field: str, body: bytes) -> None:
     """408 (RFC 9110, 15.5.9), and the upstream sees that there is no more to come."""
-    known = len(hasty.upstream.requests)
-    with hasty.gateway.connect(patience=LATE) as client:
+    upstream, known = hasty.pair.upstream, len(hasty.pair.upstream.requests)
+    with hasty.connect() as client:
         client.send(lines("POST /x HTTP/1.1", "Host: a.example", field) + body)
+        upstream.wait_for_requests(known + 1)
+        hasty.pass_time(LIMIT)
         assert_timed_out(client)
-    hasty.upstream.rest()
-    for request in hasty.upstream.requests_since(known):
+    upstream.rest()
+    for request in upstream.requests_since(known):
         assert not request.complete
-        connection = hasty.upstream.connections[request.connection]
-        hasty.upstream.wait_until(lambda connection=connection: connection.ended_by_peer, "the upstream is told")  # type: ignore[misc]
+        connection = upstream.connections[request.connection]
+        upstream.wait_until(lambda connection=connection: connection.ended_by_peer, "the upstream is told")  # type: ignore[misc]
 
 
-def test_a_body_that_is_slow_but_comes(hasty: Pair) -> None:
+def test_a_body_that_is_slow_but_comes(hasty: Hasty) -> None:
     """http.md: the limit is between two reads, so an upload may take longer than it as a whole."""
     body = b"0123456789abcdef"
-    with hasty.gateway.connect(patience=LATE) as client:
+    with hasty.connect() as client:
         client.send(lines("POST /x HTTP/1.1", "Host: a.example", f"Content-Length: {len(body)}"))
         for octet in body:
+            hasty.pass_time(LIMIT * 0.75)
             client.send(b"%c" % octet)
-            time.sleep(0.05)  # the slowness is what is tested
         assert client.read_answer().status == 200
-    assert hasty.upstream.requests[-1].body == body
+    assert hasty.pair.upstream.requests[-1].body == body
 
 
-def test_a_client_that_does_not_read(hasty: Pair) -> None:
+def test_a_client_that_does_not_read(hasty: Hasty) -> None:
     """A reader that stopped is cut off too, and its upstream connection is freed."""
-    hasty.upstream.forget()
-    hasty.upstream.script(SendForever(b"a" * 65_536, most=1 << 28))
-    with hasty.gateway.connect(patience=LATE, receive_buffer=4_096) as client:
+    upstream, known = hasty.pair.upstream, len(hasty.pair.upstream.requests)
+    upstream.forget()
+    upstream.script(SendForever(b"a" * 65_536, most=1 << 28))
+    with hasty.pair.gateway.connect(receive_buffer=4_096) as client:
         client.send(lines("GET /x HTTP/1.1", "Host: a.example"))
-        request = hasty.upstream.wait_for_requests(len(hasty.upstream.requests))[-1]
-        connection = hasty.upstream.connections[request.connection]
-        hasty.upstream.wait_until(lambda: connection.ended_by_peer, "the upstream is freed", LATE * 2)
-    hasty.upstream.violations.clear()  # what was sent endlessly was no answer
+        request = upstream.wait_for_requests(known + 1)[-1]
+        connection = upstream.connections[request.connection]
+
+        def is_freed() -> bool:
+            hasty.pass_time(LIMIT)
+            return connection.ended_by_peer
+
+        until(is_freed, "the upstream is freed")
+    upstream.violations.clear()  # what was sent endlessly was no answer
 
 
 # -- counts ------------------------------------------------------------------------------------------------------------
@@ -361,7 +373,7 @@ def test_connections() -> None:
 
 def _ask_until_served(pair: Pair, request: bytes) -> int:
     """The gateway sees a close a little later than the client makes it."""
-    deadline = time.monotonic() + LATE
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         with pair.gateway.connect() as client, contextlib.suppress(NoAnswerError):
             status = client.ask(request).status

@@ -220,9 +220,7 @@ def test_nobody_waits_longer_than_that_for_a_server_that_says_nothing() -> None:
         stage.gateway.settle()
         stage.pass_time(LONGEST_WAIT)
         assert code(client.read_answer()) == (401, "token_key_unknown")
-        began = time.monotonic()
-        assert code(stage.ask(client, stage.token())) == (401, "token_key_unknown")
-        assert time.monotonic() - began < 1.0
+        assert code(stage.ask(client, stage.token())) == (401, "token_key_unknown"), "at once: the clock stands still"
         stage.server.may_answer.set()
         stage.settle(1)
         assert stage.ask(client, stage.token()).status == 200

@@ -10,12 +10,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from microgateway.testing import FakeClock
 from tests.kit.client import Answer, Client, NoAnswerError
 from tests.kit.configuration import key, route
 from tests.kit.fixtures import Pair, running_pair
 from tests.kit.messages import answer, lines
 from tests.kit.steps import Call, Close, Echo, HalfClose, ReadExactly, ReadToEnd, ReadUntil, Reset, Send, Step
 from tests.kit.upstream import Conversation
+from tests.kit.waiting import PATIENCE
 
 NONCE = base64.b64encode(b"0123456789abcdef").decode()
 ACCEPT = base64.b64encode(
@@ -28,6 +30,7 @@ SWITCH = lines(
     f"Sec-WebSocket-Accept: {ACCEPT}",
     "Sec-WebSocket-Protocol: chat",
 )
+LONGEST_IDLE = 75.0  # seconds: what an idle client may be connected for
 TEXT, CLOSE = b"\x81\x05hello", b"\x88\x02\x03\xe8"  # frames as a server sends them
 
 
@@ -259,7 +262,7 @@ def test_a_client_that_ends_the_tunnel_ends_it_at_the_upstream(pair: Pair, how: 
     with pair.gateway.connect() as client:
         opened(pair, client, ReadToEnd(), Call(ended.set), Close())
         client.stream.close() if how == "close" else getattr(client, how)()
-        assert ended.wait(5), "the upstream is not told"
+        assert ended.wait(PATIENCE), "the upstream is not told"
         if how == "half_close":
             client.assert_closed()
 
@@ -285,53 +288,37 @@ def test_a_tunnel_has_backpressure(pair: Pair) -> None:
 
     class Flood:
         def run(self, talk: Conversation) -> None:
-            talk.stream.patience = 2.0
+            talk.stream.patience = 0.5
             while not stop.is_set():
                 talk.stream.send(b"f" * 65_536)
                 sent[0] += 65_536
 
     with pair.gateway.connect(receive_buffer=16_384) as client:
         opened(pair, client, Flood())
-        pair.upstream.wait_until(
-            lambda: pair.upstream.violations != [] or sent[0] > 64 << 20, "the flood ends", patience=20
-        )
+        pair.upstream.wait_until(lambda: pair.upstream.violations != [] or sent[0] > 64 << 20, "the flood ends")
         stop.set()
         assert sent[0] < 32 << 20
     pair.upstream.violations.clear()
 
 
 def test_an_idle_tunnel_is_closed() -> None:
-    with (
-        running_pair(
-            client_idle_timeout=0.4, client_body_timeout=0.4, upstream_read_timeout=0.4, read_by_h11=False
-        ) as pair,
-        pair.gateway.connect() as client,
-    ):
-        ended = threading.Event()
+    clock, ended = FakeClock(), threading.Event()
+    with running_pair(clock=clock, read_by_h11=False) as pair, pair.gateway.connect() as client:
         opened(pair, client, ReadToEnd(), Call(ended.set), Close())
+        pair.gateway.pass_time(clock, LONGEST_IDLE)
         client.assert_closed()
-        assert ended.wait(5)
+        assert ended.wait(PATIENCE)
 
 
 def test_a_busy_tunnel_is_not_idle() -> None:
     """A frame in either direction keeps both alive, longer than any timeout for requests."""
-    with running_pair(
-        client_idle_timeout=0.5,
-        client_body_timeout=0.5,
-        upstream_read_timeout=0.5,
-        client_header_timeout=0.5,
-        read_by_h11=False,
-    ) as pair:
-        tick = threading.Event()
-        with pair.gateway.connect() as client:
-            steps: list[Step] = []
-            for _ in range(12):
-                steps += [ReadExactly(4), Send(b"pong")]
-            opened(pair, client, *steps, ReadToEnd(), Close())
-            for _ in range(12):
-                client.send(b"ping")
-                assert client.stream.read_exactly(4) == b"pong"
-                tick.wait(0.1)  # nobody sets it: time has to pass
+    clock = FakeClock()
+    with running_pair(clock=clock, read_by_h11=False) as pair, pair.gateway.connect() as client:
+        opened(pair, client, *(ReadExactly(4), Send(b"pong")) * 12, ReadToEnd(), Close())
+        for _ in range(12):
+            client.send(b"ping")
+            assert client.stream.read_exactly(4) == b"pong"
+            pair.gateway.pass_time(clock, LONGEST_IDLE - 1.0)
 
 
 def test_a_tunnel_is_not_a_pooled_connection(pair: Pair) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from microgateway.testing import FakeClock
 from tests.kit.answers import GET, HEAD, AnswerCase, CutOff, OneOf, Problem, Relayed, check
 from tests.kit.fixtures import Pair, running_pair
 from tests.kit.messages import TOKEN, answer, chunked, lines
@@ -29,8 +30,8 @@ HTTP10 = lines("GET /x HTTP/1.0", "Host: a.example")
 
 @pytest.fixture(scope="module")
 def pair() -> Iterator[Pair]:
-    """Quick to give up on an upstream that is silent."""
-    with running_pair(upstream_read_timeout=0.5, read_by_h11=False) as pair:
+    """Its clock goes on when an upstream falls silent for good."""
+    with running_pair(read_by_h11=False, clock=FakeClock()) as pair:
         yield pair
 
 
@@ -472,9 +473,10 @@ def truncated_rows() -> Iterator[AnswerCase]:
 
 
 class NeverAgain:
-    """Says nothing more, and waits until the gateway hangs up."""
+    """Says nothing more, for longer than the gateway waits, until it hangs up."""
 
     def run(self, talk: Conversation) -> None:
+        talk.upstream.pass_time(30.0)
         talk.stream.read_to_end()
 
 

@@ -15,7 +15,6 @@ from tests.kit.steps import Step
 
 GET = lines("GET /x HTTP/1.1", "Host: a.example")
 HEAD = lines("HEAD /x HTTP/1.1", "Host: a.example")
-LONGEST_WAIT = 4.0  # seconds
 
 
 AnswerExpectation = Checks[Answer | None]
@@ -108,7 +107,7 @@ def check(case: AnswerCase, pair: Pair) -> None:
     upstream.script(*case.steps)
     answer: Answer | None = None
     again: Answer | None = None
-    with pair.gateway.connect(patience=LONGEST_WAIT) as client:
+    with pair.gateway.connect() as client:
         client.send(case.request)
         with contextlib.suppress(NoAnswerError):
             answer = client.read_answer(case.method)
@@ -127,7 +126,7 @@ def check(case: AnswerCase, pair: Pair) -> None:
         case.expect.check(answer)
         if again is not None:
             _assert_own(again)
-        with pair.gateway.connect(patience=LONGEST_WAIT) as other:
+        with pair.gateway.connect() as other:
             _assert_own(other.ask(SUFFIX))
     except AssertionError as complaint:
         raise AssertionError(

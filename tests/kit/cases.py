@@ -17,7 +17,6 @@ from tests.kit.upstream import RecordedRequest, Upstream
 
 SUFFIX = lines("GET /suffix HTTP/1.1", "Host: a.example")
 SUFFIX_TARGET = b"/suffix"
-LONGEST_WAIT = 2.0  # seconds for each of a row's answers, and for the end of its connection
 DELIVERIES = ("at once", "byte by byte")
 
 T = TypeVar("T", contravariant=True)
@@ -187,7 +186,7 @@ def check(case: Case, gateway: Gateway, upstream: Upstream, delivery: str = "at 
     """Sends the row, collects what came of it, and asks its expectation."""
     upstream.forget()
     known = len(upstream.requests)
-    with gateway.connect(patience=LONGEST_WAIT) as client:
+    with gateway.connect() as client:
         client.send(*_pieces(case, delivery))
         try:
             answers, kept = _read_answers(client, case)

@@ -10,8 +10,8 @@ from typing import Any, Literal, Self
 
 from tests.kit.messages import CRLF, Head, framing_of, parse_head
 from tests.kit.stream import Stream, StreamEndedError
+from tests.kit.waiting import PATIENCE
 
-PATIENCE = 5.0  # seconds for anything that a test waits for
 FramedBy = Literal["nothing", "length", "chunks", "close"]
 
 

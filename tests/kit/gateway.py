@@ -13,8 +13,10 @@ from microgateway.entities import ApiKey, Route, Service, TokenIssuer
 from microgateway.observability.recorder import Sink
 from microgateway.settings import Settings
 from microgateway.snapshot import Snapshot
-from tests.kit.client import PATIENCE, Client
+from microgateway.testing import FakeClock
+from tests.kit.client import Client
 from tests.kit.configuration import settings as usual_settings
+from tests.kit.waiting import PATIENCE
 
 T = TypeVar("T")
 LONGEST_STOP = 30.0
@@ -62,6 +64,17 @@ class Gateway:
             return await what(self.served)
 
         return asyncio.run_coroutine_threadsafe(wait(), self._loop).result(PATIENCE)
+
+    def pass_time(self, clock: FakeClock, seconds: float) -> None:
+        """What has come by now came before; then the gateway's clock goes on, and what is overdue by it is ended."""
+
+        def pass_by(served: Any) -> None:
+            clock.advance(seconds)
+            served.listener.sweep()
+
+        for _ in range(2):  # one for a connection that is to be accepted, and one for what was sent on it
+            self.settle()
+        self.call(pass_by)
 
     def apply(self, snapshot: Snapshot) -> None:
         """Puts a configuration in force for every request that begins from now on."""

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from microgateway.entities import TokenIssuer, TokenIssuerSpec
-from tests.kit.client import PATIENCE
 from tests.kit.configuration import UNLIMITED, WHEN
+from tests.kit.waiting import PATIENCE
 
 NAME = "https://issuer.example"
 
@@ -70,7 +70,7 @@ def token_issuer(url: str, issuer_id: str = "iss_1", **fields: Any) -> TokenIssu
 
 @dataclass(slots=True)
 class KeyServer:
-    """What is published at `url`, to be changed at will. `fetches` counts those that were answered."""
+    """What is published at `url`, to be changed at will. `fetches` counts those that are answered."""
 
     url: str = ""
     keys: list[dict[str, Any]] = field(default_factory=list)
@@ -109,11 +109,11 @@ def running_key_server(*keys: SigningKey) -> Iterator[KeyServer]:
             for name, value in {"Content-Length": str(len(body)), **server.fields}.items():
                 self.send_header(name, value)
             self.end_headers()
-            with contextlib.suppress(OSError):
-                self.wfile.write(body)
-            with server.changed:
+            with server.changed:  # first: who has the answer may look at the count
                 server.fetches += 1
                 server.changed.notify_all()
+            with contextlib.suppress(OSError):
+                self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
             """Not to the terminal."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from tests.kit.upstream import Conversation
 
-PATIENCE = 10.0
+PATIENCE = 45.0  # seconds: longer than a test waits for anything, so that it is the test that says what is missing
 
 
 class Step(Protocol):

@@ -106,6 +106,10 @@ class Stream:
         except OSError as error:
             raise StreamEndedError(f"sending: {error}") from None
 
+    def is_ended_by_peer(self) -> bool:
+        """Whether the peer has closed a stream on which nothing is to come."""
+        return bool(self._readable.poll(0))
+
     def is_at_rest(self) -> bool:
         """Whether all that the peer ever sent was read, and its reader waits for more."""
         try:

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 from cryptography import x509
 
-from tests.kit.client import PATIENCE, Client, nothing
+from tests.kit.client import Client, nothing
 from tests.kit.steps import PATIENCE as SCRIPT_PATIENCE
 from tests.kit.stream import Stream
 from tests.kit.upstream import Conversation, Upstream
+from tests.kit.waiting import PATIENCE
 
 
 class TlsClient(Client):

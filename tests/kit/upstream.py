@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from tests.kit.messages import CRLF, BadMessageError, Framing, Head, framing_of, parse_head
 from tests.kit.steps import PATIENCE, Echo, Step
 from tests.kit.stream import Stream, StreamEndedError, TooSlowError
+from tests.kit.waiting import PATIENCE as TEST_PATIENCE
 
 Script = tuple[Step, ...]
 
@@ -123,6 +124,7 @@ class Upstream:
         self._requests: list[RecordedRequest] = []
         self.violations: list[str] = []
         self.settle: Callable[[], None] = lambda: None  # a gateway's: returns when it has read what was sent
+        self.pass_time: Callable[[float], None] = lambda seconds: None  # a gateway's whose clock is a test's
         self._condition = threading.Condition()
         self._scripts: deque[Script] = deque()
         self._greetings: deque[Script] = deque()
@@ -166,7 +168,7 @@ class Upstream:
         self._greetings.clear()
         self._usual = (Echo(),)
 
-    def wait_until(self, condition: Callable[[], bool], what: str, patience: float = 5.0) -> None:
+    def wait_until(self, condition: Callable[[], bool], what: str, patience: float = TEST_PATIENCE) -> None:
         with self._condition:
             assert self._condition.wait_for(condition, patience), f"not within {patience} s: {what}"
 
@@ -174,7 +176,7 @@ class Upstream:
         self.wait_until(lambda: len(self.requests) >= count, f"{count} requests; there are {len(self.requests)}")
         return self.requests
 
-    def rest(self, patience: float = 5.0) -> None:
+    def rest(self, patience: float = TEST_PATIENCE) -> None:
         """Until every byte that the gateway has sent so far is recorded."""
         deadline = time.monotonic() + patience
         while not all(connection.stream.is_at_rest() for connection in list(self.connections)):
@@ -182,7 +184,7 @@ class Upstream:
             with self._condition:
                 self._condition.wait(0.0005)  # lets its threads run
 
-    def wait_for_scripts(self, patience: float = 5.0) -> None:
+    def wait_for_scripts(self, patience: float = TEST_PATIENCE) -> None:
         """Until every script that was begun has come to its end."""
         self.wait_until(lambda: not any(talk.in_script for talk in self.connections), "scripts end", patience)
 

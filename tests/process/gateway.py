@@ -10,6 +10,7 @@ import httpx2
 
 from tests.kit.client import Answer, Client
 from tests.kit.messages import lines
+from tests.kit.waiting import PATIENCE
 from tests.process.command import RUN, UVICORN, WORKERS, Command, environment, running_command
 
 ENTRIES = {"run": RUN, "uvicorn": UVICORN, "workers": WORKERS}
@@ -19,7 +20,6 @@ _CONTROL_PORT = {
     "uvicorn": r"INFO: +Uvicorn running on http://127\.0\.0\.1:(\d+) .*",
 }
 _PROXY_PORT = r"Proxy port: +http://127\.0\.0\.1:(\d+)"
-LONGEST_ANSWER = 30.0  # seconds; other tests use this machine too
 
 
 class Operator:
@@ -29,7 +29,7 @@ class Operator:
         self.http = httpx2.Client(
             base_url=f"http://127.0.0.1:{port}",
             headers={"Authorization": f"Bearer {admin_token}"},
-            timeout=LONGEST_ANSWER,
+            timeout=PATIENCE,
             trust_env=False,
         )
 
@@ -74,7 +74,7 @@ class Gateway:
     admin_token: str
 
     def connect(self) -> Client:
-        return Client(self.proxy_port, patience=LONGEST_ANSWER)
+        return Client(self.proxy_port)
 
     def ask(self, request: bytes) -> Answer:
         """One request on a connection of its own."""

@@ -9,8 +9,10 @@ import pytest
 
 from microgateway.cli import main
 from tests.kit.upstream import Upstream, running_upstream
+from tests.kit.waiting import until
 from tests.process.command import environment
 from tests.process.gateway import Gateway, request, running_gateway
+from tests.process.test_request_log import logged
 
 Ask = Callable[..., str]
 
@@ -32,11 +34,12 @@ def ask(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
 
 
 def shop(gateway: Gateway, upstream: Upstream) -> str:
-    """Orders behind a key with two requests a minute, which has used up three; answers the key."""
+    """Orders behind a key with two requests a minute, which has used up three; answers the key when they are logged."""
     service = gateway.operator.create("services", name="orders", base_url=upstream.url)
     gateway.operator.create("routes", path="/orders", service_id=service["id"], methods=["GET"])
     key: str = gateway.operator.create("keys", name="mobile", requests_per_minute=1, burst_size=2)["key"]
     assert [gateway.ask(request("/orders/7", key)).status for _ in range(3)] == [200, 200, 429]
+    until(lambda: len(logged(gateway)) == 3, "the rows are written")
     return key
 
 
@@ -50,7 +53,7 @@ def test_a_running_gateway_is_asked(folder: Path, ask: Ask, tmp_path: Path) -> N
         told = json.loads(ask("explain", "GET", "/nowhere", "--json", port=port))
         assert told["code"] == "api_key_missing"
 
-        row = gateway.operator.http.get("/api/logs").json()["items"][0]
+        row = logged(gateway)[0]
         of_row = ask("explain", "--row", str(row["id"]), port=port)
         assert "GET /orders/7 → 429 rate_limited" in of_row
         assert "It is from 'mobile'." in of_row
@@ -83,14 +86,13 @@ def test_of_a_gateway_with_workers_the_tokens_and_circuits_of_all_are_told(folde
             ask("explain", "GET", "/open", "--upstream", "simulated", "--json", port=gateway.control_port)
         )
         assert sent["code"] == "api_key_missing"
-        rows = gateway.operator.http.get("/api/logs").json()["items"]
-        assert sorted(row["simulated"] for row in rows) == [False, False, False, True]
+        until(lambda: len(logged(gateway)) == 4, "the row of the simulated one")
+        assert sorted(row["simulated"] for row in logged(gateway)) == [False, False, False, True]
 
 
 def test_the_database_answers_where_no_gateway_runs(folder: Path, ask: Ask, tmp_path: Path) -> None:
     with running_upstream() as upstream, running_gateway(folder) as gateway:
         key = shop(gateway, upstream)
-        assert len(gateway.operator.http.get("/api/logs").json()["items"]) == 3
     scenario = tmp_path / "scenario.json"
     scenario.write_text(json.dumps({"requests": [{"path": "/orders", "api_key": key}] * 3}))
     told: Any = json.loads(ask("explain", "GET", "/orders", "--key", key, "--json", port=9))

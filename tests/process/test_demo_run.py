@@ -14,13 +14,12 @@ import httpx2
 import pytest
 
 from tests.kit.upstream import running_upstream
-from tests.kit.waiting import until
+from tests.kit.waiting import PATIENCE, until
 from tests.process.command import RUN, Command, environment, running_command
 from tests.process.gateway import running_gateway
 
 DEMO = (*RUN, "--demo")
 LAST_LINE = r"Ctrl-C stops everything\."
-PASTED = 15.0  # seconds that a pasted line may take
 
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="what is printed to be pasted is a curl line")
 
@@ -45,7 +44,7 @@ def pasted(line: str, folder: Path) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=PASTED,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -83,6 +82,7 @@ def test_ctrl_c_stops_everything_and_the_next_start_goes_on(folder: Path) -> Non
         operator = httpx2.Client(
             base_url=f"http://{page.netloc}",
             headers={"Authorization": f"Bearer {page.fragment.removeprefix('token=')}"},
+            timeout=PATIENCE,
             trust_env=False,
         )
         with operator:
@@ -101,7 +101,7 @@ def test_ctrl_c_stops_everything_and_the_next_start_goes_on(folder: Path) -> Non
         assert key_of(curl_line(demo)) == key_of(line)
         assert stat.S_IMODE((folder / "demo_api_key").stat().st_mode) == 0o600
         proxy = urlsplit(curl_line(demo).split()[-1])
-        with httpx2.Client(base_url=f"http://{proxy.netloc}", trust_env=False) as client:
+        with httpx2.Client(base_url=f"http://{proxy.netloc}", timeout=PATIENCE, trust_env=False) as client:
             answer = client.get(proxy.path, headers={"X-API-Key": key_of(line)})
         assert answer.json() == {"id": 1, "name": "Ada"}
 

@@ -8,7 +8,7 @@ import httpx2
 from tests.kit.issuer import NAME, running_key_server, signing_key
 from tests.kit.messages import lines
 from tests.kit.upstream import running_upstream
-from tests.kit.waiting import until
+from tests.kit.waiting import PATIENCE, until
 from tests.process.gateway import Gateway, assert_problem, request, running_gateway
 
 
@@ -19,7 +19,7 @@ def with_token(token: str) -> bytes:
 def token_for(gateway: Gateway, key: str) -> str:
     """Asked for by somebody who has the key, and no admin token."""
     url = f"http://127.0.0.1:{gateway.control_port}/api/auth/token"
-    token: str = httpx2.post(url, json={"api_key": key}, trust_env=False).json()["access_token"]
+    token: str = httpx2.post(url, json={"api_key": key}, timeout=PATIENCE, trust_env=False).json()["access_token"]
     return token
 
 

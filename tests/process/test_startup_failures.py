@@ -51,7 +51,7 @@ FAULTS = (
     Fault(
         "a database that is not there",  # refused, or without a driver for it: either way it can't be used
         ("DATABASE_URL", "postgresql"),
-        lambda folder: {"DATABASE_URL": f"postgresql://gateway:hunter2@127.0.0.1:{closed_port()}/gateway"},
+        lambda folder: {"DATABASE_URL": "postgresql://gateway:hunter2@127.0.0.1:1/gateway"},
     ),
     Fault("a database URL that is none", ("DATABASE_URL",), lambda folder: {"DATABASE_URL": "hunter2 is no URL"}),
     Fault(
@@ -106,10 +106,13 @@ MORE_FAULTS = (
 )
 
 
-def closed_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+@contextmanager
+def free_port() -> Iterator[int]:
+    """A port that can be listened on, and that nobody else is given meanwhile: bound, and not listened on."""
+    with socket.socket() as reservation:
+        reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reservation.bind(("127.0.0.1", 0))
+        yield int(reservation.getsockname()[1])
 
 
 @contextmanager
@@ -163,9 +166,9 @@ class TestPorts:
         assert "already in use" in line
 
     def test_one_port_for_both(self, tmp_path: Path) -> None:
-        port = str(closed_port())
-        variables = {"MICROGATEWAY_PORT": port, "MICROGATEWAY_PROXY_PORT": port, "MICROGATEWAY_PROXY_HOST": "0.0.0.0"}
-        line = the_one_line(RUN, tmp_path, **variables)
+        with free_port() as port:
+            both = {"MICROGATEWAY_PORT": str(port), "MICROGATEWAY_PROXY_PORT": str(port)}
+            line = the_one_line(RUN, tmp_path, **both, MICROGATEWAY_PROXY_HOST="0.0.0.0")
         assert "MICROGATEWAY_PROXY_PORT" in line
         assert f":{port}: " in line
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.kit.client import Answer
+from tests.kit.client import Answer, Client
 from tests.kit.upstream import Upstream, running_upstream
 from tests.kit.waiting import until
 from tests.process.gateway import ENTRIES, Gateway, assert_problem, request, running_gateway
@@ -13,6 +13,7 @@ from tests.process.stoppable import StoppableUpstream, stoppable_upstream
 
 FAILURE_THRESHOLD = 3
 RECOVERY = 1.0  # seconds
+STORIES = 10  # told until the machine is quick enough for one: what is to happen within RECOVERY must happen within it
 PROBES = 2
 
 
@@ -88,13 +89,10 @@ class TestPipeline:
         with gateway.connect() as client:
             assert client.ask(ask_shop).status == 200
             shop.stop()
-            last_failure = time.monotonic()
-            for _ in range(FAILURE_THRESHOLD):
-                last_failure = time.monotonic()
-                assert_problem(client.ask(ask_shop), 502, "upstream_unreachable", "proxy")
-            refused = client.ask(ask_shop)
+            tripped = (trip(gateway, client, service["id"]) for _ in range(STORIES))
+            refused, state, last_failure = next(trip for trip in tripped if time.monotonic() < trip[2] + RECOVERY)
             assert_circuit_open(refused)
-            assert circuit_of(gateway, service["id"]) == "open"
+            assert state == "open"
 
             shop.start()
             asked_before = shop.asked
@@ -152,6 +150,16 @@ class TestInForce:
                 gateway.operator.change("services", service["id"], enabled=False)
                 assert_problem(client.ask(request("/moved")), 503, "service_disabled", "router")
                 gateway.operator.change("services", service["id"], enabled=True)
+
+
+def trip(gateway: Gateway, client: Client, service_id: str) -> tuple[Answer, str, float]:
+    """Fails until the circuit opens: what is answered then, what the circuit says, and when the last failure was."""
+    gateway.operator.http.post(f"/api/circuit-breakers/{service_id}/reset")
+    last_failure = time.monotonic()
+    for _ in range(FAILURE_THRESHOLD):
+        last_failure = time.monotonic()
+        assert_problem(client.ask(request("/shop")), 502, "upstream_unreachable", "proxy")
+    return client.ask(request("/shop")), circuit_of(gateway, service_id), last_failure
 
 
 def usage_of(gateway: Gateway, key_id: str) -> tuple[int, int]:

@@ -11,9 +11,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.kit.upstream import Upstream, running_upstream
+from tests.kit.waiting import PATIENCE
 from tests.process.gateway import ENTRIES, Gateway, request, running_gateway
-
-PATIENCE = 20.0  # seconds
 
 
 @pytest.fixture(scope="module")

@@ -55,6 +55,9 @@ def _ask(gateway: Gateway, asked: bytes, seen: Traffic, over: threading.Event) -
     try:
         while not over.wait(PAUSE):
             try:
+                if client is not None and client.stream.is_ended_by_peer():  # as every pool looks before it sends
+                    _close(client)
+                    client = None
                 client = client or gateway.connect()
                 answer = client.ask(asked)
                 assert answer.complete, answer

@@ -105,7 +105,7 @@ def test_silence_and_nonsense_come_to_an_end(beginning: bytes, monkeypatch: pyte
         began = time.monotonic()
         with pytest.raises(FetchError):
             fetch(f"http://127.0.0.1:{listening.getsockname()[1]}/", None)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 4.5, "it is not the usual time that ended it"
         thread.join()
         accepted[0].close()
 

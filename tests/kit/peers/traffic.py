@@ -21,6 +21,7 @@ from tests.kit.messages import answer, lines
 from tests.kit.peers.rows import REFUSED, Players, Row, Values, Verdict, compare
 from tests.kit.steps import Call, Close, Echo, ReadToEnd, Reset, Send, Step, WaitFor
 from tests.kit.upstream import RecordedRequest, running_upstream
+from tests.kit.waiting import PATIENCE
 
 FAILS: tuple[Step, ...] = (Close(),)
 
@@ -408,7 +409,7 @@ def play_overflow(row: Row) -> Verdict:
         pair.upstream.script(Call(begun.set), WaitFor(go_on), Echo())
         with pair.gateway.connect() as first, pair.gateway.connect() as second:
             first.send(lines("GET /first HTTP/1.1", "Host: a.example"))
-            assert begun.wait(5)
+            assert begun.wait(PATIENCE)
             shed = second.ask(lines("GET /second HTTP/1.1", "Host: a.example"))
             go_on.set()
             assert first.read_answer().status == 200
