@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from microgateway.data_plane.connector import Connector
@@ -12,6 +12,7 @@ from microgateway.data_plane.pipeline import State
 from microgateway.data_plane.plane import Now, Plane, Recorder
 from microgateway.data_plane.pool import Pools
 from microgateway.data_plane.resolver import LookUp
+from microgateway.data_plane.shared_port import SharedPort
 from microgateway.data_plane.tls import CHECK_INTERVAL, PemPair, ServerCertificates, TlsFileError
 from microgateway.data_plane.tls_downstream import TlsDownstream
 from microgateway.errors import StartupError
@@ -41,7 +42,7 @@ class Listener:
         self._certificates: ServerCertificates | None = None
         self._watching: asyncio.Task[None] | None = None
         self._renewing: set[asyncio.Future[None]] = set()
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[asyncio.Server] | list[SharedPort] = []
         self._sweeping: asyncio.TimerHandle | None = None
         self._drained: asyncio.Event = asyncio.Event()
 
@@ -84,33 +85,37 @@ class Listener:
 
     async def start(self, host: str, port: int) -> None:
         """Listens. Raises `StartupError` where that is not possible."""
+        secured = await self._secured()
         try:
-            await self._listen(host=host or None, port=port, reuse_address=True)
+            server = await asyncio.get_running_loop().create_server(
+                self._accept, host or None, port, backlog=BACKLOG, reuse_address=True, **secured
+            )
         except OSError as error:
             reason = error.strerror or str(error)
             raise StartupError(f"MICROGATEWAY_PROXY_PORT: can't listen on {host}:{port}: {reason}") from None
+        self._servers = [server]
         self._begin()
 
-    async def start_on(self, listening: Iterable[socket.socket]) -> None:
-        """The same on sockets that others may listen on too; they are this one's to close."""
-        for one in listening:
-            await self._listen(sock=one)
+    async def start_on(self, listening: Iterable[socket.socket], excess: Callable[[int], int]) -> None:
+        """The same on sockets that others listen on too; they are this one's to close. See `SharedPort`."""
+        secured = await self._secured()
+        self._servers = [
+            SharedPort(one, make=self._accept, connections=lambda: self.connections, excess=excess, **secured)
+            for one in listening
+        ]
         self._begin()
 
-    async def _listen(self, **where: Any) -> None:
+    async def _secured(self) -> dict[str, Any]:
+        """What the loop has to know of TLS."""
         options = self._plane.options
-        if options.tls_cert and self._certificates is None:
-            self._certificates = await asyncio.to_thread(_load, _pairs(options))
-        tls = self._certificates is not None
-        server = await asyncio.get_running_loop().create_server(
-            self._accept,
-            backlog=BACKLOG,
-            ssl=None if self._certificates is None else self._certificates.context,
-            ssl_handshake_timeout=options.client_header_timeout if tls else None,
-            ssl_shutdown_timeout=options.client_body_timeout if tls else None,
-            **where,
-        )
-        self._servers.append(server)
+        if not options.tls_cert:
+            return {}
+        self._certificates = await asyncio.to_thread(_load, _pairs(options))
+        return {
+            "ssl": self._certificates.context,
+            "ssl_handshake_timeout": options.client_header_timeout,
+            "ssl_shutdown_timeout": options.client_body_timeout,
+        }
 
     def _begin(self) -> None:
         loop = asyncio.get_running_loop()

@@ -8,6 +8,7 @@ from microgateway.state.circuit_table import CircuitTable
 from microgateway.state.shared_circuits import SharedCircuits
 from microgateway.state.shared_limits import SECRET_SIZE, SharedLimiter, SharedLimits
 from microgateway.state.shared_memory import SharedMemory
+from microgateway.state.shared_turns import SharedTurns
 
 CONTROL = 0  # the control process's number; workers have those from 1 on
 
@@ -23,7 +24,7 @@ class SharedState:
     @classmethod
     def create(cls) -> "SharedState":
         """Raises `StartupError` where the machine can't do it."""
-        state = cls(SharedMemory.create(SharedLimits.size() + CircuitTable.size()))
+        state = cls(SharedMemory.create(SharedLimits.size() + CircuitTable.size() + SharedTurns.size()))
         state._limits.create(secrets.token_bytes(SECRET_SIZE))
         state._circuits.create()
         return state
@@ -40,9 +41,13 @@ class SharedState:
             self.memory, self._circuits, process=process, in_charge=process == CONTROL, listeners=listeners
         )
 
+    def turns(self, process: int) -> SharedTurns:
+        return SharedTurns(self.memory, SharedLimits.size() + CircuitTable.size(), process)
+
     def forget_process(self, process: int) -> None:
         """It is dead: gives back what it held."""
         self._circuits.forget_process(process)
+        self.turns(process).leave()
 
     def close(self) -> None:
         self._limits.close()

@@ -106,6 +106,7 @@ class Worker:
         self._leash = leash
         self._listening = listening
         self._state = state
+        self._turns = state.turns(number)
         self._link: Link | None = None
         self._events: deque[Event] = deque(maxlen=MOST_EVENTS)
         self._parts: list[KeyChange] = []
@@ -160,7 +161,7 @@ class Worker:
         )
         reports = Reports(counting, recorder.usage)
         listener.apply(self._snapshot)
-        await listener.start_on(self._listening)
+        await listener.start_on(self._listening, self._turns.excess)
         recorder.start()
         _spare_the_collector()
         self._serving = (listener, recorder, reports)
@@ -169,6 +170,7 @@ class Worker:
         reporting = asyncio.create_task(self._report(*self._serving))
         reporting.add_done_callback(self._task_ended)
         await self._ending.wait()
+        self._turns.leave()
         await listener.drain(settings.drain_timeout)
         reporting.cancel()
         await self._settle(*self._serving)
@@ -304,6 +306,8 @@ class Worker:
 
     async def _report(self, listener: Listener, recorder: Recorder, reports: Reports) -> None:
         while True:
+            if listener.is_listening:
+                self._turns.note(listener.connections)
             await asyncio.sleep(REPORT_INTERVAL)
             recorder.flush()
             reports.send(listener, self._feed)
