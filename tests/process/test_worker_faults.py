@@ -9,7 +9,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -21,10 +21,8 @@ from microgateway.process.shared_state import SharedState
 from microgateway.process.worker import Reports, Worker
 from microgateway.process.worker_messages import WorkerSetup
 from microgateway.settings import Settings
-from microgateway.snapshot import Snapshot
+from microgateway.snapshot import KeyRing, Snapshot
 from tests.kit.waiting import PATIENCE
-
-CHANGED = {each.name: getattr(Snapshot(), each.name) for each in fields(Snapshot) if each.name != "keys"}
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +78,7 @@ async def working() -> AsyncIterator[Scene]:
     there.close()
     settings = Settings(drain_timeout=1.0, proxy_port=0)
     link.send(Kind.SETUP, WorkerSetup(settings, "s" * 32, writes=True))
-    link.send(Kind.SNAPSHOT, 1, dict(CHANGED), None)
+    link.send(Kind.SNAPSHOT, 1, replace(Snapshot(), keys=KeyRing({}, {}, {})))
     try:
         await scene.has_told(Kind.APPLIED)
         yield scene
@@ -116,7 +114,7 @@ async def test_it_ends_when_it_can_t_report(
 async def test_it_ends_when_it_can_t_obey(capsys: pytest.CaptureFixture[str]) -> None:
     async with working() as scene:
         assert scene.link is not None
-        scene.link.send(Kind.SNAPSHOT, 2, {"no part of it": None}, None)
+        scene.link.send(Kind.SNAPSHOT, 2, None)
         assert await scene.exit_code() == 1
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", scene.port)).close()
