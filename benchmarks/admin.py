@@ -23,6 +23,17 @@ class Admin:
         """POST to `/api/<resource>`; gives the entity made."""
         return self._call("POST", f"/api/{resource}", fields, expected=201)
 
+    def change(self, resource: str, identifier: str, **fields: object) -> dict[str, Any]:
+        """PATCH; gives the entity as it is now."""
+        return self._call("PATCH", f"/api/{resource}/{identifier}", fields, expected=200)
+
+    def delete(self, resource: str, identifier: str) -> None:
+        self._call("DELETE", f"/api/{resource}/{identifier}", None, expected=204)
+
+    def list(self, resource: str) -> list[dict[str, Any]]:
+        items: list[dict[str, Any]] = self._call("GET", f"/api/{resource}", None, expected=200)["items"]
+        return items
+
     def read(self, resource: str, identifier: str) -> dict[str, Any]:
         return self._call("GET", f"/api/{resource}/{identifier}", None, expected=200)
 
@@ -55,5 +66,5 @@ class Admin:
             connection.close()
         if answer.status != expected:
             raise BenchmarkError(f"{method} {path} was answered {answer.status}: {body.decode(errors='replace')}")
-        entity: dict[str, Any] = json.loads(body)
+        entity: dict[str, Any] = json.loads(body or b"{}")
         return entity

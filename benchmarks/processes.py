@@ -53,12 +53,15 @@ def running(
     name: str,
     command: Sequence[str],
     *,
-    core: int,
+    core: int | str,
     folder: Path,
     environment: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> Iterator[Process]:
-    """`command` on `core` while the block lasts, in its own session: Ctrl-C reaches only us, who end it in order."""
+    """`command` on `core`, or several as taskset writes them, while the block lasts.
+
+    It has its own session: Ctrl-C reaches only us, who end it in order.
+    """
     log = folder / f"{name}.out"
     with log.open("wb") as output:
         handle = subprocess.Popen(

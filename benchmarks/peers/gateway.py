@@ -31,9 +31,12 @@ class RunningGateway:
 
 @contextmanager
 def running_gateway(
-    name: str, place: Place, *, seed: Path | None = None, variables: Mapping[str, str] | None = None
+    name: str, place: Place, *, seed: Path | None = None, variables: Mapping[str, str] | None = None, workers: int = 1
 ) -> Iterator[RunningGateway]:
-    """`uvicorn app:app` with an own data folder below the place's, kept from one start to the next."""
+    """`uvicorn app:app` with an own data folder below the place's, kept from one start to the next.
+
+    With several workers it is `microgateway run`, on all cores.
+    """
     control_port, proxy_port = free_port(), free_port()
     token = secrets.token_urlsafe(24)
     environment = {key: value for key, value in os.environ.items() if not key.startswith(OWN_SETTINGS)}
@@ -46,11 +49,13 @@ def running_gateway(
     environment |= variables or {}
     if seed is not None:
         environment["MICROGATEWAY_SEED"] = str(seed)
-    command = [sys.executable, "-m", "uvicorn", "app:app", "--host", "127.0.0.1", "--port", str(control_port)]
-    command.append("--no-access-log")
-    with running(
-        name, command, core=place.core, folder=place.folder, environment=environment, cwd=REPOSITORY
-    ) as process:
+    command = [sys.executable, "-m", "uvicorn", "app:app", "--no-access-log"]
+    core: int | str = place.core
+    if workers > 1:
+        command = [sys.executable, "-m", "microgateway", "run", "--workers", str(workers)]
+        core = ",".join(map(str, sorted(os.sched_getaffinity(0))))
+    command += ["--host", "127.0.0.1", "--port", str(control_port)]
+    with running(name, command, core=core, folder=place.folder, environment=environment, cwd=REPOSITORY) as process:
         admin = Admin(port=control_port, token=token)
         admin.wait_until_ready(process)
         process.wait_for_port(proxy_port)

@@ -12,6 +12,8 @@ from microgateway.entities import Route
 from microgateway.snapshot import CompiledRoute
 
 MOST_WARNINGS = 20
+MOST_COMPARED = 300  # routes that a saved one may hide
+MOST_TRIED = 1_000  # requests, for one saved route
 MOST_LISTED = 1_000
 
 
@@ -51,14 +53,12 @@ class RouteWarning(BaseModel):
 def warnings_about(routes: Router[CompiledRoute], route: Route) -> list[RouteWarning]:
     """Of one route of this table, the first few. One that is switched off is not in it, and has none."""
     pattern = PathPattern.parse(route.path, route.match)
-    rules = [
-        rule for rule in routes.overlapping(pattern) if rule.target.id == route.id and not rule.target.is_preflight
-    ]
+    rules = [one for one in routes.rules_of(pattern) if one.target.id == route.id and not one.target.is_preflight]
     if not rules:
         return []
-    shadows, (rule,) = Shadows(routes), rules
+    shadows, (rule,) = Shadows(routes, most_tried=MOST_TRIED), rules
     own = shadows.of(rule)
-    hidden = (_hides(rule.target, one) for one in shadows.cast_by(rule) if one.target.id != route.id)
+    hidden = (_hides(rule.target, one) for one in shadows.cast_by(rule, MOST_COMPARED) if one.target.id != route.id)
     return [*([_unreachable(own)] if own else ()), *islice(hidden, MOST_WARNINGS)]
 
 

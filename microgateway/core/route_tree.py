@@ -6,8 +6,9 @@ there is in all; and who still reads the old tree, be it a request in flight or 
 """
 
 from bisect import insort
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, count
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from microgateway.core.conditions import Asked
@@ -38,6 +39,12 @@ class Candidate(Generic[T]):
         if self.hosts is None or host in self.hosts or (self.wildcards != () and host.endswith(self.wildcards)):
             return self.conditions is None or self.conditions.hold(asked)
         return False
+
+
+def word_beside(taken: Sequence[Container[bytes]], word: bytes) -> bytes:
+    """This word, or this one and the first number with which it is in none of these."""
+    others = (b"%b%d" % (word, number) for number in count(1))
+    return next(one for one in chain((word,), others) if not any(one in each for each in taken))
 
 
 def _order(candidate: Candidate[T]) -> bytes:

@@ -17,12 +17,13 @@ conditions hold is answered as if those routes were not there: 404, or 405 with 
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from struct import Struct
 from typing import Generic, Literal, TypeVar
 
 from microgateway.core.conditions import NO_CONDITIONS, NOTHING, Asked, Conditions
 from microgateway.core.paths import PathError, normalise
-from microgateway.core.route_tree import Candidate, Edit, Node, in_order
+from microgateway.core.route_tree import Candidate, Edit, Node, in_order, word_beside
 from microgateway.errors import MicroGatewayError
 
 T = TypeVar("T")
@@ -200,29 +201,23 @@ class Router(Generic[T]):
             return []
         return [candidate.rule for candidate in (node.exact if pattern.match == "exact" else node.prefix)]
 
-    def overlapping(self, pattern: PathPattern) -> list[Rule[T]]:
-        """Those that have a path in common with this pattern, the best first."""
-        nodes, found = [self._root], list(self._root.prefix)
-        for segment in pattern.segments:
-            nodes = [below for node in nodes for below in node.after(segment)]
-            found += [candidate for node in nodes for candidate in node.prefix]
-        found += [candidate for node in nodes for candidate in node.exact]
-        while nodes and pattern.match == "prefix":
-            nodes = [below for node in nodes for below in node.below()]
-            found += [candidate for node in nodes for candidate in (*node.prefix, *node.exact)]
-        return in_order(found)
+    def overlapping(self, pattern: PathPattern, most: int | None = None) -> list[Rule[T]]:
+        """Those that have a path in common with this pattern, so many that are found first; of them the best first."""
+        return in_order(islice(self._overlapping(pattern), most))
 
-    def telling_paths(self, pattern: PathPattern, filling: bytes) -> Iterator[bytes]:
+    def telling_paths(self, pattern: PathPattern) -> Iterator[bytes]:
         """Of the paths that the pattern takes, enough to know what becomes of all: whatever the table does with another
         one, it does with one of these too, or with more reason.
 
-        `filling` is a segment that no route names. Below a prefix it, or an empty segment, which no param takes, stands
-        for every other; and where the tree has ended, one more segment stands for all that could follow.
+        What a param takes is a segment that no route names there. Below a prefix such a one, or an empty segment, which
+        no param takes, stands for every other; and where the tree has ended, one more segment stands for all that could
+        follow.
         """
         path, nodes = b"", [self._root]
         for segment in pattern.segments:
-            path = b"%b/%b" % (path, filling if segment is None else segment)
-            nodes = [below for node in nodes for below in node.on(filling if segment is None else segment)]
+            taken = _filling(nodes) if segment is None else segment
+            path = b"%b/%b" % (path, taken)
+            nodes = [below for node in nodes for below in node.on(taken)]
         if pattern.match == "exact":
             yield path
             return
@@ -231,12 +226,26 @@ class Router(Generic[T]):
         ways = [(path, nodes)]
         while ways:
             path, nodes = ways.pop()
-            for segment in (b"", filling):
+            for segment in (b"", _filling(nodes)):
                 below = [one for node in nodes for one in node.on(segment)]
                 longer = b"%b/%b" % (path, segment)
                 yield longer
                 if below:
                     ways.append((longer, below))
+
+    def _overlapping(self, pattern: PathPattern) -> Iterator[Candidate[T]]:
+        nodes = [self._root]
+        yield from self._root.prefix
+        for segment in pattern.segments:
+            nodes = [below for node in nodes for below in node.after(segment)]
+            for node in nodes:
+                yield from node.prefix
+        for node in nodes:
+            yield from node.exact
+        while nodes and pattern.match == "prefix":
+            nodes = [below for node in nodes for below in node.below()]
+            for node in nodes:
+                yield from (*node.prefix, *node.exact)
 
     def _append(self, candidate: Candidate[T], pattern: PathPattern) -> None:
         node = self._root
@@ -297,3 +306,8 @@ class Router(Generic[T]):
             for method in candidate.methods
         }
         return NotRouted(tuple(sorted(allowed))) if allowed else UNKNOWN_PATH
+
+
+def _filling(nodes: list[Node[T]]) -> bytes:
+    """A segment that no rule at these places names."""
+    return word_beside([node.children for node in nodes], b"any")

@@ -6,21 +6,22 @@ not take every such request. So it is enough to try, of the requests that a rout
 to vary only what other routes turn into opposites: how long the path is, an empty segment, a field that one route wants
 there and another one wants away. If the table gives none of them to the route, it gives it nothing at all.
 
-The table itself is asked, so what is reported is true of it. Where too many would have to be tried, nothing is said.
+The words are looked for on the route's own way, so one of 10 000 routes costs what one of ten does. The table itself is
+asked, so what is reported is true of it. Where too many would have to be tried, nothing is said.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, count, islice, product, takewhile
+from itertools import chain, product, takewhile
 from typing import Generic, TypeVar
 from urllib.parse import quote_from_bytes
 
 from microgateway.core.conditions import Condition
+from microgateway.core.route_tree import word_beside
 from microgateway.core.routing import NotRouted, Router, Rule
 
 T = TypeVar("T")
 MOST_TRIED = 2_000
-MOST_COMPARED = 2_000
 USUAL_METHODS = (b"GET", b"POST", b"PUT", b"PATCH", b"DELETE", b"HEAD", b"OPTIONS")
 _LETTERS = b"xyzjqkvwXYZJQKVW0123456789"
 
@@ -47,80 +48,63 @@ class Shadowed(Generic[T]):
     examples: tuple[tuple[Example, T], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Words:
-    """What stands nowhere in a table: a segment which is a host's label too, a method, and a value."""
-
-    segment: bytes
-    method: bytes
-    value: bytes
-
-
 class Shadows(Generic[T]):
-    """Asks one table."""
+    """Asks one table. It tries `most_tried` requests in all, or, with None, as many as it takes."""
 
-    def __init__(self, router: Router[T]) -> None:
+    def __init__(self, router: Router[T], *, most_tried: int | None = None) -> None:
         self._router = router
-        self._words = _words_beside(router.rules())
+        self._most_tried = most_tried
+        self._tried = 0
 
     def of(self, rule: Rule[T]) -> Shadowed[T] | None:
         """Why this rule of the table takes nothing, or None: it takes something, or there is too much to try."""
-        if self._words is None:
-            return None
         taken: list[tuple[Example, T]] = []
-        for tried, example in enumerate(self._requests(rule, self._words)):
+        for tried, example in enumerate(self._requests(rule)):
+            if example is None or tried >= MOST_TRIED or self._tried == self._most_tried:
+                return None
+            self._tried += 1
             target = self._router.match(example.method, example.host, example.path, example)
-            if target is rule.target or isinstance(target, NotRouted) or tried >= MOST_TRIED:
+            if target is rule.target or isinstance(target, NotRouted):
                 return None
             if not any(target is other for _, other in taken):
                 taken.append((example, target))
         return Shadowed(rule.target, tuple(taken))
 
-    def cast_by(self, rule: Rule[T]) -> Iterator[Shadowed[T]]:
-        """The rules that take nothing because, for some of their requests, of this one."""
-        lower = (other for other in self._router.overlapping(rule.pattern) if other.rank() > rule.rank())
-        for other in islice(lower, MOST_COMPARED):
-            shadowed = self.of(other)
+    def cast_by(self, rule: Rule[T], most: int) -> Iterator[Shadowed[T]]:
+        """The rules that take nothing because, for some of their requests, of this one. So many are looked at."""
+        rank = rule.rank()
+        for other in self._router.overlapping(rule.pattern, most):
+            shadowed = self.of(other) if other.rank() > rank else None
             if shadowed is not None and any(target is rule.target for _, target in shadowed.examples):
                 yield shadowed
 
-    def _requests(self, rule: Rule[T], words: _Words) -> Iterator[Example]:
-        for path in self._router.telling_paths(rule.pattern, words.segment):
+    def _requests(self, rule: Rule[T]) -> Iterator[Example | None]:
+        """None stands for one that can't be made: no value can be told from all those that conditions ask for."""
+        for path in self._router.telling_paths(rule.pattern):
             rivals = list(takewhile(lambda other: other is not rule, self._router.rules_on(path)))
-            methods = rule.methods or (_method_beside(rivals, words.method),)
-            hosts = [_host(name, words.segment) for name in rule.hosts] or [words.segment]
-            headers = list(_choices(rule.conditions.headers, [r.conditions.headers for r in rivals], words.value))
-            queries = list(_choices(rule.conditions.query, [r.conditions.query for r in rivals], words.value))
+            label = word_beside([{host.partition(b".")[0] for rival in rivals for host in rival.hosts}], b"any")
+            value = _value_beside(rivals)
+            methods = rule.methods or (_method_beside(rivals),)
+            hosts = [_host(name, label) for name in rule.hosts] or [label]
+            headers = list(_choices(rule.conditions.headers, [r.conditions.headers for r in rivals], value))
+            queries = list(_choices(rule.conditions.query, [r.conditions.query for r in rivals], value))
             for host, method, fields, parameters in product(hosts, methods, headers, queries):
-                yield Example(method, host, path, fields, _query(parameters))
+                yield Example(method, host, path, fields, _query(parameters)) if value else None
 
 
-def _words_beside(rules: Iterable[Rule[T]]) -> _Words | None:
-    segments: set[bytes] = set()
-    methods: set[bytes] = set(USUAL_METHODS)
+def _value_beside(rivals: Iterable[Rule[T]]) -> bytes:
+    """A letter that no condition of theirs asks for; empty, where they ask for all."""
+    conditions = chain.from_iterable((*rival.conditions.headers, *rival.conditions.query) for rival in rivals)
     letters: set[int] = set()
-    for rule in rules:
-        segments.update(segment for segment in rule.pattern.segments if segment is not None)
-        segments.update(host.partition(b".")[0] for host in rule.hosts)
-        methods.update(rule.methods)
-        for condition in chain(rule.conditions.headers, rule.conditions.query):
-            letters.update(*condition.values, *(condition.pattern.pieces if condition.pattern else ()))
-    letter = next((letter for letter in _LETTERS if letter not in letters), None)
-    if letter is None:
-        return None  # no value can be told from all those that conditions ask for
-    return _Words(_word_beside(segments, b"any"), _word_beside(methods, b"OTHER"), b"%c" % letter)
+    for condition in conditions:
+        letters.update(*condition.values, *(condition.pattern.pieces if condition.pattern else ()))
+    return next((b"%c" % letter for letter in _LETTERS if letter not in letters), b"")
 
 
-def _word_beside(taken: set[bytes], word: bytes) -> bytes:
-    return next(
-        other for number in count() if (other := b"%b%b" % (word, b"%d" % number if number else b"")) not in taken
-    )
-
-
-def _method_beside(rivals: Iterable[Rule[T]], unusual: bytes) -> bytes:
+def _method_beside(rivals: Iterable[Rule[T]]) -> bytes:
     """One that no rival lists, and if possible one that people know."""
     listed = {method for rival in rivals for method in rival.methods}
-    return next((method for method in USUAL_METHODS if method not in listed), unusual)
+    return next((method for method in USUAL_METHODS if method not in listed), word_beside([listed], b"OTHER"))
 
 
 def _host(name: bytes, label: bytes) -> bytes:
