@@ -8,7 +8,7 @@ and comes back with it.
 import asyncio
 import socket
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from microgateway.control_plane.live_view import ProcessView
@@ -20,7 +20,7 @@ from microgateway.process.leash import Leash
 from microgateway.process.link import Kind, Link, packed
 from microgateway.process.shared_state import SharedState
 from microgateway.process.worker_messages import Report, WorkerSetup
-from microgateway.snapshot import KeyRing, Snapshot, SnapshotChange
+from microgateway.snapshot import Snapshot, SnapshotChange
 
 LONGEST_START = 30.0  # seconds for the workers to be there
 LONGEST_APPLYING = 5.0  # seconds for a worker to put a configuration in force
@@ -264,7 +264,7 @@ class Fleet:
         """The messages that tell the whole configuration."""
         snapshot = self._snapshot
         keys = [packed(Kind.KEYS, part) for part in snapshot.keys.in_parts(KEYS_AT_A_TIME)]
-        return b"".join([*keys, packed(Kind.SNAPSHOT, self._version, replace(snapshot, keys=KeyRing({}, {}, {})))])
+        return b"".join([*keys, packed(Kind.SNAPSHOT, self._version, snapshot.without_keys())])
 
     def _send_all(self, worker: AttachedWorker, whole: bytes) -> None:
         """To one that has no configuration, or one of which nobody knows what it has."""

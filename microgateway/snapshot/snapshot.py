@@ -51,6 +51,10 @@ class Snapshot:
         """The same one for somebody who is not traffic: what traffic has made of it stays as it is."""
         return replace(self, destinations=Destinations(self.upstreams, self.limits))
 
+    def without_keys(self) -> "Snapshot":
+        """For another process, which is told of the keys in parts (`KeyRing.in_parts`)."""
+        return replace(self, keys=KeyRing({}, {}, {}))
+
     def with_change(self, change: SnapshotChange) -> "Snapshot":
         """The one after a change that was taken from this one, or from one like it in another process.
 

@@ -1,16 +1,8 @@
-"""A worker that is broken inside does not serve on as if nothing were: it tells why, drains, and ends with 1.
-
-It runs in this process here, with a supervisor's and a control process's ends of its sockets in the test's hands.
-"""
+"""A worker that is broken inside does not serve on as if nothing were: it tells why, drains, and ends with 1."""
 
 import asyncio
 import json
-import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any
 
 import pytest
 
@@ -18,81 +10,16 @@ from microgateway.process.fleet import Fleet, FleetEnds
 from microgateway.process.leash import Leash
 from microgateway.process.link import Kind, Link
 from microgateway.process.shared_state import SharedState
-from microgateway.process.worker import Reports, Worker
+from microgateway.process.worker import Reports
 from microgateway.process.worker_messages import WorkerSetup
 from microgateway.settings import Settings
-from microgateway.snapshot import KeyRing, Snapshot
 from tests.kit.waiting import PATIENCE
-
-
-@pytest.fixture(autouse=True)
-def signals() -> Iterator[None]:
-    """A worker says what signals mean to its process, which is this one here."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
-@dataclass
-class Scene:
-    """A worker that serves, and what it has told."""
-
-    port: int
-    leash: Leash
-    running: asyncio.Task[int]
-    link: Link | None = None
-    told: list[Any] = field(default_factory=list)
-    news: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def hear(self, message: Any) -> None:
-        self.told.append(message)
-        self.news.set()
-        if message[0] == Kind.REPORT and self.link is not None:
-            self.link.send(Kind.TAKEN, message[1])
-
-    async def has_told(self, kind: Kind) -> None:
-        async with asyncio.timeout(PATIENCE):
-            while not any(message[0] == kind for message in self.told):
-                self.news.clear()
-                await self.news.wait()
-
-    async def exit_code(self) -> int:
-        return await asyncio.wait_for(self.running, PATIENCE)
-
-
-@asynccontextmanager
-async def working() -> AsyncIterator[Scene]:
-    state = SharedState.create()
-    listening = socket.create_server(("127.0.0.1", 0))
-    leash, theirs = Leash.pair()
-    log, ear = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    here, there = socket.socketpair()
-    port = listening.getsockname()[1]
-    worker = Worker(number=1, leash=Leash(theirs), listening=[listening], state=state)
-    running = asyncio.create_task(worker.run(log))
-    scene = Scene(port, leash, running)
-    link = scene.link = Link(scene.hear, lambda: None)
-    await link.open(here)
-    leash.send({"attach": 1}, there)
-    there.close()
-    settings = Settings(drain_timeout=1.0, proxy_port=0)
-    link.send(Kind.SETUP, WorkerSetup(settings, "s" * 32, writes=True))
-    link.send(Kind.SNAPSHOT, 1, replace(Snapshot(), keys=KeyRing({}, {}, {})))
-    try:
-        await scene.has_told(Kind.APPLIED)
-        yield scene
-    finally:
-        leash.close()  # without a supervisor it ends
-        await asyncio.wait([running])
-        link.abort()
-        ear.close()
-        state.close()
+from tests.process.working import working
 
 
 async def test_whole_it_ends_with_0_when_it_has_lost_its_supervisor() -> None:
     async with working() as scene:
-        await scene.has_told(Kind.REPORT)
+        await scene.control.has_told(Kind.REPORT)
         scene.leash.close()
         assert await scene.exit_code() == 0
 
@@ -113,8 +40,7 @@ async def test_it_ends_when_it_can_t_report(
 
 async def test_it_ends_when_it_can_t_obey(capsys: pytest.CaptureFixture[str]) -> None:
     async with working() as scene:
-        assert scene.link is not None
-        scene.link.send(Kind.SNAPSHOT, 2, None)
+        scene.control.link.send(Kind.SNAPSHOT, 2, "no configuration")
         assert await scene.exit_code() == 1
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", scene.port)).close()
