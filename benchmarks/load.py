@@ -61,15 +61,21 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Keep-alive connections that each ask again as soon as they are answered, for `seconds`."""
+    """Keep-alive connections that each ask again as soon as they are answered, for `seconds`.
+
+    There is a thread for `core` and for each core that it may use `besides`.
+    """
 
     connections: int
     seconds: int
     core: int
+    besides: tuple[int, ...] = ()
 
     def run(self, url: str, script: Path) -> Round:
         """One round of wrk against `url`. Raises `BenchmarkError` when wrk fails."""
-        command = ["taskset", "-c", str(self.core), "wrk", "-t1", f"-c{self.connections}", f"-d{self.seconds}s"]
+        cores = (self.core, *self.besides)
+        command = ["taskset", "-c", ",".join(map(str, cores)), "wrk", f"-t{len(cores)}"]
+        command += [f"-c{self.connections}", f"-d{self.seconds}s"]
         command += ["--timeout", "5s", "-s", str(script), url]
         finished = subprocess.run(command, capture_output=True, text=True, timeout=self.seconds + 60, check=False)
         for line in finished.stdout.splitlines():

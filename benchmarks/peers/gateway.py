@@ -67,7 +67,7 @@ class Gateway:
     """The gateway as a contender. With a `size`, so many routes and keys are loaded before it is measured.
 
     `variables` are settings of its environment. `has_rules`: with two rate limit rules beside the key's limit, one
-    by key and one by address.
+    by key and one by address. `workers`: how many processes serve.
     """
 
     name: str = "gateway"
@@ -76,13 +76,16 @@ class Gateway:
     methods: tuple[str, ...] = ("GET",)
     variables: Mapping[str, str] = field(default_factory=dict)
     has_rules: bool = False
+    workers: int = 1
 
     def missing(self) -> str | None:
         return None if (REPOSITORY / "app.py").exists() else "app.py is not there yet"
 
     @contextmanager
     def start(self, place: Place) -> Iterator[Contender]:
-        with running_gateway(self.name, place, seed=self._seed(place), variables=self.variables) as gateway:
+        with running_gateway(
+            self.name, place, seed=self._seed(place), variables=self.variables, workers=self.workers
+        ) as gateway:
             yield self._configure(gateway, place)
 
     def _seed(self, place: Place) -> Path | None:
