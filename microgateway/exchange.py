@@ -148,13 +148,26 @@ class Exchange:
         "upstream_status",
     )
 
-    def __init__(self, method: bytes, path: bytes, client_ip: str, started: float, timestamp: float) -> None:
+    def __init__(
+        self,
+        method: bytes,
+        path: bytes,
+        client_ip: str,
+        started: float,
+        timestamp: float,
+        query: bytes = b"",
+        request_id: bytes = b"",
+        traceparent: bytes = b"",
+    ) -> None:
         self.method = method
         self.path = path
         self.client_ip = client_ip
         self.started = started
         self.timestamp = timestamp
-        self.request_id = self.traceparent = self.parent_span = self.query = b""
+        self.query = query
+        self.request_id = request_id
+        self.traceparent = traceparent
+        self.parent_span = b""
         self.judgement: Judgement | None = None
         self.sent = self.answered = self.ended = 0.0
         self.status = self.upstream_status = self.attempts = self.bytes_in = self.bytes_out = self.level = 0

@@ -88,7 +88,7 @@ class Downstream(asyncio.Protocol):
         "_pending",
         "_phase",
         "_plane",
-        "_requests",
+        "_requests_left",
         "_tunnel",
         "deadline",
         "peer",
@@ -108,7 +108,7 @@ class Downstream(asyncio.Protocol):
         self._again_head = _NO_HEAD
         self._phase = _HEAD
         self._pending = b""
-        self._requests = 0
+        self._requests_left = plane.options.client_max_requests
         self._eof_at = NEVER
         self.deadline = NEVER
         self.writable = True
@@ -225,7 +225,7 @@ class Downstream(asyncio.Protocol):
         except HeadError as error:
             self._refuse(bad_head(error), data)
             return
-        if self._requests:
+        if self._requests_left != self._plane.options.client_max_requests:
             self.deadline = min(self.deadline, self._plane.now() + self._plane.options.client_header_timeout)
 
     def _begin(self, head: RequestHead, data: bytes, position: int, exchange: Exchange | None = None) -> None:
@@ -288,19 +288,18 @@ class Downstream(asyncio.Protocol):
     def _new_exchange(self, head: RequestHead, now: float, wall: float) -> Exchange:
         """The record of a request that has just come."""
         plane, section, peer = self._plane, head.section, self.peer
-        self._requests += 1
-        if self._requests >= plane.options.client_max_requests:
-            head.keep_alive = False
+        self._requests_left -= 1
+        if not self._requests_left:
+            head.keep_alive, head.way = False, None
         client_ip = peer.ip if section.forwarding is None else peer.client_of(section.forwarding)
-        exchange = Exchange(head.method, head.path, client_ip, now, wall)
-        if section.traceparent is None:
-            exchange.request_id, exchange.traceparent = identify(section, plane.ids)
+        traceparent = section.traceparent
+        if traceparent is None:
+            request_id, traceparent = identify(section, plane.ids)
         else:  # as `identify` has it, written out
-            exchange.request_id, exchange.traceparent = section.request_id or next(plane.ids), section.traceparent
+            request_id = section.request_id or next(plane.ids)
+        exchange = Exchange(head.method, head.path, client_ip, now, wall, head.query, request_id, traceparent)
         if plane.tracer is not None:
             plane.tracer.begin(exchange, section.traceparent)
-        if head.query:
-            exchange.query = head.query
         return exchange
 
     def _begin_body(self, forwarding: Forwarding, head: RequestHead, data: memoryview) -> None:
@@ -377,8 +376,8 @@ class Downstream(asyncio.Protocol):
         plane = self._plane
         now = plane.now()
         head = RequestHead(b"HEAD" if data.startswith(b"HEAD ") else b"", FieldSection())
-        exchange = Exchange(b"", b"", self.peer.ip, now, plane.wall())
-        exchange.request_id, _ = identify(head.section, plane.ids)
+        request_id, _ = identify(head.section, plane.ids)
+        exchange = Exchange(b"", b"", self.peer.ip, now, plane.wall(), request_id=request_id)
         self.write_problem(problem, head, exchange, request_done=False)
         self.exchange_ended(exchange, now, False, False)
 
@@ -438,7 +437,7 @@ class Downstream(asyncio.Protocol):
         elif not keep_alive:
             self._close()
         else:
-            self.deadline = now + (DRAIN_GRACE if self._plane.draining else self._plane.options.client_idle_timeout)
+            self.deadline = now + self._plane.idle_timeout
             self._phase = _HEAD
             if self._paused or self._pending:
                 self._go_on()

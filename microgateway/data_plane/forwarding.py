@@ -105,7 +105,7 @@ class Forwarding:
     # -- towards the upstream ------------------------------------------------------------------------------------------
 
     def start(self, head: RequestHead, destination: Destination, permit: Permit, exchange: Exchange) -> None:
-        """Takes a request, and sends it if it has no body. One that had a plain way is given the next one, too.
+        """Takes a request, and sends it if it has no body. Who had a plain request is given the next one, too.
 
         Where a head has been before there is mostly nothing left to choose: that is `attempt` and `_send`, written out.
         """
@@ -118,7 +118,7 @@ class Forwarding:
         if head.section.body != NO_BODY:
             return
         way: Way | None = head.way
-        if way is None or way.destination is not destination or not way.is_only or not way.pool.idle:
+        if way is None or way.destination is not destination or not way.is_plain or not way.pool.idle:
             self.attempt()
             return
         self._target = way.target
@@ -260,7 +260,33 @@ class Forwarding:
         self._end(self._plane.now())
 
     def answered_whole(self, answer: AnswerHead, body: bytes, connection: "UpstreamConnection", reusable: bool) -> None:
-        """The whole answer came at once."""
+        """The whole answer came at once. A good one, where nothing else is unusual, is this and no more."""
+        permit, framing, size = self._permit, answer.framing, len(body)
+        if (
+            not self._is_plain
+            or permit is None
+            or permit.circuit.hears_all
+            or answer.status >= 400
+            or framing is None
+            or size > SMALL
+            or self._plane.draining
+        ):
+            self._answer_whole(answer, body, connection, reusable=reusable)
+            return
+        now, exchange, downstream = self._plane.now(), self._exchange, self._downstream
+        exchange.answered = now
+        exchange.status = exchange.upstream_status = answer.status
+        exchange.bytes_out = size
+        self._permit = self._upstream = None
+        self.ended = True
+        downstream.transport.write(answer_head(answer.passed_on, exchange, framing, body))
+        connection.release(now, reusable)
+        downstream.spare = self
+        downstream.exchange_ended(exchange, now, True, True)
+
+    def _answer_whole(
+        self, answer: AnswerHead, body: bytes, connection: "UpstreamConnection", *, reusable: bool
+    ) -> None:
         now = self._plane.now()
         downstream, permit, size = self._downstream, self._permit, len(body)
         if size <= SMALL:
@@ -279,10 +305,7 @@ class Forwarding:
         if not downstream.writable:
             connection.transport.resume_reading()  # it was paused for this client; the next one may be quick
         connection.release(now, reusable and self._request_done)
-        self.ended = True  # as in `_end`, which has nothing else to give back here
-        if self._is_plain:
-            downstream.spare = self
-        downstream.exchange_ended(self._exchange, now, self._client_keeps_alive, self._request_done)
+        self._end(now)
 
     def answer_began(self, answer: AnswerHead, pieces: list[Piece], *, last: bool) -> None:
         """The head came, and the first of the body."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from microgateway.data_plane.connector import Connector
-from microgateway.data_plane.downstream import Downstream
+from microgateway.data_plane.downstream import DRAIN_GRACE, Downstream
 from microgateway.data_plane.options import Options
 from microgateway.data_plane.pipeline import State
 from microgateway.data_plane.plane import Now, Plane, Recorder
@@ -148,6 +148,7 @@ class Listener:
         """Stops accepting, lets what is under way finish for `limit` seconds, then ends the rest. Runs once."""
         plane = self._plane
         plane.draining = True
+        plane.idle_timeout = DRAIN_GRACE
         for server in self._servers:
             server.close()
         for downstream in tuple(plane.downstreams):

@@ -34,6 +34,7 @@ class Plane:
         "answers",
         "downstreams",
         "draining",
+        "idle_timeout",
         "ids",
         "now",
         "options",
@@ -72,3 +73,4 @@ class Plane:
         self.answers = AnswerReader()
         self.downstreams: set[Downstream] = set()
         self.draining = False
+        self.idle_timeout = options.client_idle_timeout  # seconds until a client's next request

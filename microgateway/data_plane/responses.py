@@ -34,8 +34,8 @@ def answer_head(passed_on: bytes, exchange: Exchange, framing: bytes, body: byte
 
     A `body` that is there already comes behind it, in one piece.
     """
-    judgement, request_id = exchange.judgement, exchange.request_id
-    limited_by = None if judgement is None else judgement.limited_by
+    request_id = exchange.request_id
+    limited_by = exchange.judgement.limited_by  # type: ignore[union-attr]  # or no service had been asked
     if limited_by is None:
         return b"%bX-Request-Id: %b\r\n%b\r\n%b" % (passed_on, request_id, framing, body)
     level, limit = exchange.level, limited_by.limit  # as in `Grant.remaining` and `Grant.reset_seconds`, written out

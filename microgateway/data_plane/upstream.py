@@ -128,16 +128,17 @@ class UpstreamConnection(asyncio.Protocol):
         if forwarding is None:
             self.close()
             return
+        text = self._last_text
         if (
             last is not None  # heads are often the same for a second: the last one is not read again
-            and last.body == len(data) - len(self._last_text)
-            and data.startswith(self._last_text)
+            and last.body == len(data) - len(text)
+            and data.startswith(text)
             and self._reader is None
             and not self._pending
             and forwarding.head.method != b"HEAD"
         ):
             self.forwarding = None
-            forwarding.answered_whole(last, data[len(self._last_text) :], self, last.keep_alive)
+            forwarding.answered_whole(last, data[len(text) :], self, last.keep_alive)
             return
         if self.tunnel is not None:
             self.tunnel.from_upstream(data)

@@ -124,12 +124,12 @@ class HeldClaim:
     A bucket that is forgotten has another limit from then on, so one look says whether the one at hand is good.
     """
 
-    __slots__ = ("bucket", "enforced", "limit", "limiting", "room", "subject")
+    __slots__ = ("bucket", "enforced", "limit", "room", "subject", "told")
 
     def __init__(self, limiting: Limiting, room: Room, subject: Subject) -> None:
-        self.limiting = limiting
         self.limit = limiting.limit
         self.enforced = limiting.enforced
+        self.told = limiting if limiting.enforced else None
         self.room = room
         self.subject = subject
         self.bucket = room.buckets.get(subject, _NO_BUCKET)
@@ -220,7 +220,7 @@ class MemoryLimiter:
             return None
         bucket.level = level = level - TOKEN
         claim.room.admitted += 1
-        return level, claim.limiting if claim.enforced else None
+        return level, claim.told
 
     def peek(self, claims: Sequence[Claim], now: float) -> list[Grant]:
         """What `take_all` would find, with nothing taken and nothing counted."""
@@ -283,7 +283,7 @@ def _take_together(held: Sequence[HeldClaim], now: int) -> ToldAgain | None:
         if claim.enforced and (
             tightest is None or (level < least + TOKEN and _is_tighter(level, claim.limit, least, tightest.limit))
         ):
-            least, tightest = level, claim.limiting
+            least, tightest = level, claim.told
     return least, tightest
 
 
