@@ -6,17 +6,24 @@ from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from playwright.async_api import Browser, ConsoleMessage, Locator, Page, expect
+from playwright.async_api import Browser, ConsoleMessage, Locator, Page, ViewportSize, expect
 
 from tests.process.gateway import Gateway
 
-# Resolved when the view stands there: its module is loaded when it is shown for the first time
+# Resolved when the page has turned to the address: the view before is gone then
 GO = """view => new Promise((resolve) => {
-    const look = () => (document.querySelector("main .view-head") ? resolve() : requestAnimationFrame(look));
-    addEventListener("hashchange", look, { once: true });
-    if (location.hash === "#/" + view) look(); else location.hash = "#/" + view;
+    if (location.hash === "#/" + view) return resolve();
+    addEventListener("hashchange", () => resolve(), { once: true });
+    location.hash = "#/" + view;
 })"""
-WIDE = {"width": 1280, "height": 860}
+IS_SIGNED_IN = "() => document.getElementById('view') !== null"
+# A view that asks for nothing by itself, at an address that no test goes to
+REST = """() => {
+    document.getElementById("toasts")?.replaceChildren();
+    for (const name of Object.keys(localStorage)) if (!name.endsWith("-proof")) localStorage.removeItem(name);
+    location.hash = "#/explain?rest=" + performance.now();
+}"""
+WIDE: ViewportSize = {"width": 1280, "height": 860}
 
 
 class Dashboard:
@@ -27,22 +34,33 @@ class Dashboard:
         self.gateway = gateway
         self.refusals: set[int] = set()
         self.complaints: list[str] = []
-        page.on("console", self._listen)
-        page.on("pageerror", lambda error: self.complaints.append(f"uncaught: {error}"))
+        page.context.on("console", self._listen)
+        page.context.on("weberror", lambda error: self.complaints.append(f"uncaught: {error.error}"))
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.gateway.control_port}/"
 
     async def sign_in(self, view: str = "") -> None:
-        """By the address that the gateway prints, and on to a view."""
-        await self.page.goto(f"{self.url}#token={self.gateway.admin_token}")
-        await self.page.locator("main .view-head").wait_for()
-        if view:
-            await self.go(view)
+        """By the address that the gateway prints, unless that was done; and on to a view."""
+        if not await self.page.evaluate(IS_SIGNED_IN):
+            await self.page.goto(f"{self.url}#token={self.gateway.admin_token}")
+            await self.page.locator("main .view-head").wait_for()
+        await self.go(view)
 
     async def go(self, view: str) -> None:
+        """Until the view stands there: its module is loaded when it is shown for the first time."""
         await self.page.evaluate(GO, view)
+        await self.page.locator("main .view-head").wait_for()
+
+    async def rest(self) -> None:
+        """Leaves nothing of this test for the next one that gets the tab."""
+        await self.page.unroute_all()
+        if self.page.viewport_size != WIDE:
+            await self.page.set_viewport_size(WIDE)
+        if await self.page.evaluate(IS_SIGNED_IN):
+            await self.page.evaluate(REST)
+        self.refusals = set()
 
     async def press(self, *keys: str) -> None:
         for key in keys:
@@ -105,6 +123,6 @@ async def open_tab(browser: Browser, gateway: Gateway, **options: Any) -> AsyncI
     dashboard = Dashboard(await context.new_page(), gateway)
     try:
         yield dashboard
-        assert dashboard.complaints == []
+        assert dashboard.complaints == [], dashboard.complaints
     finally:
         await context.close()

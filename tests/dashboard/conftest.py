@@ -1,4 +1,4 @@
-"""One browser and one gateway for a worker's tests, and a new tab for each of them.
+"""One browser, one gateway and one tab for a worker's tests: to load the page costs more than most of them.
 
 Without Chromium the tests are skipped and say so; never under CI=true, where somebody relies on them.
 """
@@ -61,14 +61,30 @@ def running(tmp_path_factory: pytest.TempPathFactory, chromium: str) -> Iterator
 def gateway(running: Gateway) -> Gateway:
     """The worker's gateway, with nothing configured."""
     operator = running.operator
-    for kind in ("routes", "services", "keys"):
+    for kind in ("rate-limits", "routes", "services", "keys", "token-issuers"):
         for entity in operator.all(kind):
             operator.delete(kind, entity["id"])
     return running
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def tab(browser: Browser, running: Gateway) -> AsyncIterator[Dashboard]:
+    async with open_tab(browser, running, reduced_motion="reduce") as opened:
+        yield opened
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def dashboard(browser: Browser, gateway: Gateway) -> AsyncIterator[Dashboard]:
+async def dashboard(tab: Dashboard, gateway: Gateway) -> AsyncIterator[Dashboard]:
+    """The worker's tab; after the first test it is signed in. What it complains of fails the test."""
+    yield tab
+    await tab.rest()
+    complaints, tab.complaints = tab.complaints, []
+    assert complaints == []
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def stranger(browser: Browser, gateway: Gateway) -> AsyncIterator[Dashboard]:
+    """A tab of a browser that has never been here."""
     async with open_tab(browser, gateway) as opened:
         yield opened
 

@@ -3,10 +3,10 @@
 import re
 from typing import Any
 
-from playwright.async_api import Browser, Locator, expect
+from playwright.async_api import Locator, expect
 
-from tests.dashboard.browser import Dashboard, open_tab
-from tests.dashboard.test_barriers import NARROW, axe, barriers
+from tests.dashboard.browser import Dashboard
+from tests.dashboard.test_barriers import NARROW, OVERFLOW, axe, barriers
 from tests.process.gateway import Gateway
 
 __all__ = ["axe"]
@@ -131,16 +131,15 @@ async def test_a_request_keeps_what_was_said_of_it_when_it_becomes_many(dashboar
     await expect(dashboard.page.get_by_label("Every so many seconds")).to_have_value("1")
 
 
-async def test_it_has_no_barrier_and_fits_a_narrow_screen(browser: Browser, gateway: Gateway, axe: str) -> None:
-    furnish(gateway)
-    async with open_tab(browser, gateway, viewport=NARROW, reduced_motion="reduce") as dashboard:
-        await dashboard.sign_in(VIEW)
-        result = await describe(dashboard, All_fail_from_second="1", to_second="30")
-        await expect(result.get_by_role("status")).to_contain_text("600 requests")
-        found = await barriers(dashboard.page, axe)
-        assert found == [], "\n".join(found)
-        width = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
-        assert await dashboard.page.evaluate(width) <= 0
+async def test_it_has_no_barrier_and_fits_a_narrow_screen(dashboard: Dashboard, axe: str) -> None:
+    furnish(dashboard.gateway)
+    await dashboard.page.set_viewport_size(NARROW)
+    await dashboard.sign_in(VIEW)
+    result = await describe(dashboard, All_fail_from_second="1", to_second="30")
+    await expect(result.get_by_role("status")).to_contain_text("600 requests")
+    found = await barriers(dashboard.page, axe)
+    assert found == [], "\n".join(found)
+    assert await dashboard.page.evaluate(OVERFLOW) <= 0
 
 
 def ask(gateway: Gateway, key: str) -> Any:

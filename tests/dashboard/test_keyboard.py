@@ -11,6 +11,8 @@ async def test_g_and_a_letter_go_to_a_view(dashboard: Dashboard) -> None:
         ("s", "Services"),
         ("r", "Routes"),
         ("k", "Keys"),
+        ("i", "Token issuers"),
+        ("m", "Rate limits"),
         ("l", "Logs"),
         ("e", "Explain"),
         ("d", "Dashboard"),
@@ -18,7 +20,7 @@ async def test_g_and_a_letter_go_to_a_view(dashboard: Dashboard) -> None:
         await dashboard.press("g", key)
         await expect(dashboard.page.get_by_role("heading", level=1)).to_contain_text(title)
         current = dashboard.page.get_by_role("navigation", name="Views").locator("[aria-current=page]")
-        await expect(current).to_contain_text(title)
+        await expect(current).to_contain_text("Keys" if key == "i" else title)
         await expect(dashboard.page).to_have_title(f"{title} · MicroGateway")
 
 

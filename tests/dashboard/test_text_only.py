@@ -16,6 +16,11 @@ async def test_names_paths_owners_and_queries(dashboard: Dashboard, upstream: St
     service = operator.create("services", name=f"s{NASTY}"[:128], base_url=upstream.url)
     operator.create("routes", path="/<script>window.stolen=1</script>", service_id=service["id"], auth="none")
     operator.create("keys", name=f"k{NASTY}", owner=NASTY, team=FORMULA)
+    operator.create(
+        "rate-limits", name=f"r{NASTY}", service_id=service["id"], requests_per_minute=1, burst_size=1, mode="shadow"
+    )
+    issuer = {"issuer": NASTY, "audiences": [NASTY], "jwks_url": "http://127.0.0.1:1/keys"}
+    operator.create("token-issuers", name=f"i{NASTY}", **issuer)
     target = "/%3Cscript%3Ewindow.stolen=1%3C/script%3E?q=<img/src=x/onerror=window.stolen=1>"
     header = f"X-Forwarded-For: {NASTY}\r\nUser-Agent: {NASTY}\r\nTraceparent: {NASTY}"
     gateway.ask(
@@ -28,6 +33,8 @@ async def test_names_paths_owners_and_queries(dashboard: Dashboard, upstream: St
         ("services", "s" + NASTY),
         ("routes", "<script>"),
         ("keys", "k" + NASTY),
+        ("limits", "r" + NASTY),
+        ("issuers", "i" + NASTY),
         ("logs", "script"),
         ("overview", "s" + NASTY),
     ):

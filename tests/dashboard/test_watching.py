@@ -6,13 +6,14 @@ import math
 import re
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from playwright.async_api import Locator, expect
 
 from tests.dashboard.browser import Dashboard
-from tests.process.gateway import request
+from tests.process.gateway import Gateway, request
 from tests.process.stoppable import StoppableUpstream
 
 SOON = 2_000  # milliseconds within which a change of the traffic has to be seen
@@ -31,17 +32,26 @@ WATCH = """condition => {
     });
 }"""
 
+CHANGES_OF_USERS = """[...document.querySelectorAll(".chart .change title")]
+    .filter(({ textContent }) => textContent.endsWith("service users changed")).length"""
+# A page can't be hidden from a test; it believes what this says
+HIDEABLE = """
+let isHidden = false;
+Object.defineProperty(document, "hidden", { get: () => isHidden });
+window.hide = (wanted) => { isHidden = wanted; document.dispatchEvent(new Event("visibilitychange")); };
+"""
+
 
 @pytest.fixture
-def traffic(dashboard: Dashboard, upstream: StoppableUpstream) -> "Traffic":
-    return Traffic(dashboard, upstream)
+def traffic(gateway: Gateway, upstream: StoppableUpstream) -> "Traffic":
+    return Traffic(gateway, upstream)
 
 
 class Traffic:
     """A route `/users`, behind a key, to an upstream that can be stopped."""
 
-    def __init__(self, dashboard: Dashboard, upstream: StoppableUpstream) -> None:
-        self.gateway, self.upstream = dashboard.gateway, upstream
+    def __init__(self, gateway: Gateway, upstream: StoppableUpstream) -> None:
+        self.gateway, self.upstream = gateway, upstream
         operator = self.gateway.operator
         assert operator.http.delete("/api/logs").status_code == 204
         self.service = operator.create("services", name="users", base_url=upstream.url)
@@ -123,9 +133,15 @@ class TestOverview:
         await dashboard.sign_in()
         await dashboard.button("1 min").click()
         marks = dashboard.page.locator(".chart .change title")
-        await expect(marks.filter(has_text=f"create service {traffic.service['id']}")).to_be_attached()
-        traffic.gateway.operator.change("services", traffic.service["id"], enabled=False)
-        await expect(marks.last).to_contain_text(traffic.service["id"], timeout=SOON + OWN_SHARE)
+        await expect(marks.filter(has_text="service users created")).to_be_attached()
+        took: list[float] = []
+        while len(took) < TRIES and min(took, default=math.inf) > SOON / 1_000:
+            shown = f"{CHANGES_OF_USERS} > {len(took)}"
+            switch = {"enabled": len(took) % 2 == 1}
+            change = partial(traffic.gateway.operator.change, "services", traffic.service["id"], **switch)
+            took.append(await seconds_until(dashboard, shown, change))
+        assert min(took) <= SOON / 1_000, took
+        await expect(marks.last).to_contain_text("service users changed")
 
     async def test_an_open_circuit_is_told_as_it_happens(self, dashboard: Dashboard, traffic: Traffic) -> None:
         await dashboard.sign_in()
@@ -136,14 +152,43 @@ class TestOverview:
         await expect(row).to_contain_text("open", timeout=SOON + OWN_SHARE)
         await expect(dashboard.page.locator("#announcer")).to_contain_text("The circuit of users is open")
 
-    async def test_silence_is_told(self, dashboard: Dashboard) -> None:
-        await dashboard.sign_in()
-        await expect(dashboard.page.get_by_text("Live", exact=True)).to_be_visible()
-        await dashboard.page.route("**/api/**", lambda route: route.abort())
-        await expect(dashboard.page.get_by_text("Stale: nothing new for")).to_be_visible()
-        await dashboard.page.unroute("**/api/**")
-        await expect(dashboard.page.get_by_text("Live", exact=True)).to_be_visible()
-        dashboard.complaints[:] = [line for line in dashboard.complaints if "ERR_FAILED" not in line]
+    async def test_silence_is_told(self, stranger: Dashboard) -> None:
+        page = stranger.page
+        await page.clock.install()
+        await stranger.sign_in()
+        await expect(page.get_by_text("Live", exact=True)).to_be_visible()
+        await page.route("**/api/**", lambda route: route.abort())
+        await page.clock.run_for(7_000)
+        await expect(page.get_by_text("Stale: nothing new for")).to_be_visible()
+        await page.unroute("**/api/**")
+        await page.clock.run_for(7_000)
+        await expect(page.get_by_text("Live", exact=True)).to_be_visible()
+        stranger.complaints[:] = [line for line in stranger.complaints if "ERR_FAILED" not in line]
+
+    async def test_it_pauses_while_nobody_looks(self, stranger: Dashboard, traffic: Traffic) -> None:
+        page = stranger.page
+        asked: list[str] = []
+        ended: list[str] = []
+        await page.clock.install()
+        await page.add_init_script(HIDEABLE)
+        page.on("request", lambda sent: asked.append(sent.url))
+        page.on("requestfailed", lambda sent: ended.append(sent.url))
+        await stranger.sign_in()
+        await expect(page.get_by_text("Live", exact=True)).to_be_visible()
+        await page.evaluate("hide(true)")
+        await expect(page.get_by_text("Paused", exact=True)).to_be_visible()
+        assert [url for url in ended if url.endswith("/api/live")]
+        await page.clock.run_for(1_000)  # milliseconds; what was under way is answered
+        await page.wait_for_load_state("networkidle")
+        asked.clear()
+        await page.clock.run_for(60_000)  # in which a page that is seen asks a hundred times
+        assert asked == []
+        assert traffic.ask(key=None) == 401
+        await page.evaluate("hide(false)")
+        await expect(page.get_by_text("Live", exact=True)).to_be_visible()
+        await page.clock.run_for(3_000)
+        assert [url for url in asked if url.endswith("/api/live")]
+        await expect(tile(stranger, "Refused").locator("strong")).not_to_have_text("0")
 
     async def test_without_anything_there_is_one_next_step(self, dashboard: Dashboard) -> None:
         await dashboard.sign_in()
@@ -169,15 +214,15 @@ class TestLogs:
         await dashboard.button("Follow").click()
         await expect(dashboard.row("/users/43")).to_be_visible()
 
-    async def test_the_tail_stands_still_when_somebody_scrolls(self, dashboard: Dashboard, traffic: Traffic) -> None:
-        page = dashboard.page
+    async def test_the_tail_stands_still_when_somebody_scrolls(self, stranger: Dashboard, traffic: Traffic) -> None:
+        page = stranger.page
         await page.clock.install()
         assert {traffic.ask(f"/users/{number}") for number in range(40)} == {200}
-        await dashboard.sign_in("logs")
-        await expect(dashboard.row("/users/39")).to_be_visible()
+        await stranger.sign_in("logs")
+        await expect(stranger.row("/users/39")).to_be_visible()
         await page.mouse.move(640, 500)
         await page.mouse.wheel(0, 400)
-        follow = dashboard.button("Follow")
+        follow = stranger.button("Follow")
         await expect(follow).to_have_attribute("aria-pressed", "false")
         assert traffic.ask("/users/new") == 200
         asked: list[str] = []
@@ -186,7 +231,7 @@ class TestLogs:
         assert [url for url in asked if "/api/logs" in url] == []
         assert await page.evaluate("() => scrollY") > 80
         await follow.click()
-        await expect(dashboard.row("/users/new")).to_be_visible()
+        await expect(stranger.row("/users/new")).to_be_visible()
         assert await page.evaluate("() => scrollY") == 0
 
     async def test_filters_find_and_stay_in_the_address(self, dashboard: Dashboard, traffic: Traffic) -> None:

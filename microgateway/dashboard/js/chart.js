@@ -3,8 +3,7 @@
 import { fill, h, s, say, span } from "./dom.js";
 import { shortTime, time } from "./format.js";
 
-const HEIGHT = 190;
-const EDGE = { top: 10, right: 4, bottom: 22, left: 46 };
+const EDGE = { top: 0.8, right: 0.3, bottom: 1.7, left: 3.55 }; // rem, since letters grow with the screen
 const SHORT = 120; // seconds; below, times are told with seconds
 
 /** How a request ended, as series of a chart. */
@@ -21,7 +20,7 @@ export const OUTCOMES = [
 export function createChart({ title, kind, series, format, unit, total, clock = timeOf }) {
   let data = { points: [], slot: 1, marks: [] };
   let pointed = null;
-  const drawing = s("svg", { class: "chart", height: HEIGHT, role: "img", "aria-label": title });
+  const drawing = s("svg", { class: "chart", role: "img", "aria-label": title });
   const legend = h("ul", { class: "legend" });
   const values = new Map();
   const when = h("span", { class: "when number faint" });
@@ -51,7 +50,8 @@ export function createChart({ title, kind, series, format, unit, total, clock = 
 
   function slotAt(x) {
     const { points } = data;
-    const place = Math.floor(((x - EDGE.left) / (drawing.clientWidth - EDGE.left - EDGE.right)) * points.length);
+    const { left, width } = frameOf(drawing);
+    const place = Math.floor(((x - left) / width) * points.length);
     return place >= 0 && place < points.length ? place : null;
   }
 
@@ -116,28 +116,34 @@ function pathOf(spots) {
   return path;
 }
 
+/** Where the drawing itself is, between its axes; `rem` is the size of letters. */
+function frameOf(drawing) {
+  const box = drawing.getBoundingClientRect();
+  const rem = Number.parseFloat(getComputedStyle(document.documentElement).fontSize);
+  const edge = Object.fromEntries(Object.entries(EDGE).map(([side, size]) => [side, size * rem]));
+  return { ...edge, rem, width: Math.max(60, box.width - edge.left - edge.right), height: Math.max(60, box.height - edge.top - edge.bottom) };
+}
+
 function paint(drawing, { points, slot, marks, kind, series, format, clock, pointed }) {
-  const width = Math.max(120, drawing.parentNode.clientWidth - 32);
-  const inner = { width: width - EDGE.left - EDGE.right, height: HEIGHT - EDGE.top - EDGE.bottom };
+  const inner = frameOf(drawing);
+  const [right, bottom] = [inner.left + inner.width, inner.top + inner.height];
   const top = roof(Math.max(...points.map((entry) => highest(entry, series, kind)), 0));
-  const x = (place) => EDGE.left + (place / Math.max(1, points.length)) * inner.width;
-  const y = (value) => EDGE.top + inner.height * (1 - value / top);
-  drawing.setAttribute("width", width);
-  drawing.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
+  const x = (place) => inner.left + (place / Math.max(1, points.length)) * inner.width;
+  const y = (value) => inner.top + inner.height * (1 - value / top);
   const grid = [0, 0.25, 0.5, 0.75, 1].map((share) => [
-    s("line", { class: "grid", x1: EDGE.left, x2: width - EDGE.right, y1: y(top * share), y2: y(top * share) }),
-    share % 0.5 ? null : s("text", { class: "tick", x: EDGE.left - 8, y: y(top * share) + 4, "text-anchor": "end" }, format(top * share).replace(/\.0+(?= |$)|(\.\d*?)0+(?= |$)/, "$1")),
+    s("line", { class: "grid", x1: inner.left, x2: right, y1: y(top * share), y2: y(top * share) }),
+    share % 0.5 ? null : s("text", { class: "tick", x: inner.left - inner.rem * 0.6, y: y(top * share) + inner.rem * 0.3, "text-anchor": "end" }, format(top * share).replace(/\.0+(?= |$)|(\.\d*?)0+(?= |$)/, "$1")),
   ]);
-  const step = Math.ceil(points.length / Math.max(2, Math.floor(width / 130)));
+  const step = Math.ceil(points.length / Math.max(2, Math.floor(inner.width / (inner.rem * 9))));
   const times = points.map((entry, place) => place % step || place + step * 0.4 > points.length ? null
-    : s("text", { class: "tick", x: x(place), y: HEIGHT - 5 }, clock(entry.start, slot)));
+    : s("text", { class: "tick", x: x(place), y: bottom + inner.rem * 1.3 }, clock(entry.start, slot)));
   const shapes = kind === "columns" ? columns(points, series, x, y, inner.width) : lines(points, series, x, y, inner.width);
   const changes = marks.map(({ at, label }) => {
     const place = (at - points[0]?.start) / slot;
     if (!(place >= 0 && place <= points.length)) return null;
-    return s("g", { class: "change" }, s("title", {}, label), s("line", { x1: x(place), x2: x(place), y1: EDGE.top, y2: HEIGHT - EDGE.bottom }), s("circle", { cx: x(place), cy: EDGE.top, r: 3.5 }));
+    return s("g", { class: "change" }, s("title", {}, label), s("line", { x1: x(place), x2: x(place), y1: inner.top, y2: bottom }), s("circle", { cx: x(place), cy: inner.top, r: inner.rem * 0.27 }));
   });
-  const band = pointed === null ? null : s("rect", { class: "pointed", x: x(pointed), width: Math.max(1, x(1) - x(0)), y: EDGE.top, height: inner.height });
+  const band = pointed === null ? null : s("rect", { class: "pointed", x: x(pointed), width: Math.max(1, x(1) - x(0)), y: inner.top, height: inner.height });
   fill(drawing, grid, band, shapes, changes, times);
 }
 

@@ -15,11 +15,11 @@ export function openDialog({ title, subtitle, body, foot, kind = "box", mayClose
   const close = (result) => { node.close(); node.remove(); giveFocusBack(opener); settle(result); };
   const leave = async () => { if (node.isConnected && (await mayClose())) close(undefined); };
   node.append(
-    h("header", { class: "dialog-head" },
+    h("div", { class: "dialog-head" },
       h("div", { class: "titles" }, h("h2", { id }, title), subtitle ? h("p", {}, subtitle) : null),
       h("button", { class: "button quiet square", "aria-label": "Close", onclick: leave }, icon("close"))),
     h("div", { class: "dialog-body" }, body),
-    foot ? h("footer", { class: "dialog-foot" }, foot) : "");
+    foot ? h("div", { class: "dialog-foot" }, foot) : "");
   node.addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || event.target.closest("dialog") !== node) return;
     event.preventDefault();

@@ -66,11 +66,11 @@ export function createForm({ fields, values = {}, onSubmit, id = freshId("form")
       }
       return result;
     },
-    /** What PATCH takes: only what was changed; null for what was emptied. */
+    /** What PATCH takes: only what was changed; null for what was emptied, or does not matter any more. */
     patch() {
       const result = {};
       for (const field of made) {
-        const value = field.read();
+        const value = field.place.hidden ? null : field.read();
         if (field.names) Object.assign(result, changes(field.before, value));
         else if (JSON.stringify(value ?? null) !== JSON.stringify(field.before ?? null)) put(result, field.name, value ?? null);
       }
@@ -217,20 +217,19 @@ const CONTROLS = {
     };
     return { ...control, read };
   },
+  /** An object in JSON. */
+  json(field, value, ids) {
+    const text = value ? JSON.stringify(value, null, 2) : "";
+    const input = h("textarea", { class: "textarea", id: ids.input, rows: Math.min(16, Math.max(6, text.split("\n").length + 1)), spellcheck: "false", placeholder: field.placeholder, value: text });
+    return { node: input, input, read: () => (blank(input.value) === undefined ? undefined : parsedObject(input.value, field.name)) };
+  },
   /** Several fields as one object in JSON. */
   rest(field, value, ids) {
     const known = Object.fromEntries(field.names.filter((name) => value[name] !== undefined).map((name) => [name, value[name]]));
     const text = JSON.stringify(known, null, 2);
     const input = h("textarea", { class: "textarea", id: ids.input, rows: Math.min(16, text.split("\n").length + 1), spellcheck: "false" });
     input.value = text;
-    const read = () => {
-      const message = "This is not an object in JSON.";
-      let given = null;
-      try { given = JSON.parse(input.value.trim() || "{}"); } catch { /* said below */ }
-      if (given === null || typeof given !== "object" || Array.isArray(given)) throw Object.assign(new Error(message), { errors: [{ field: field.names[0], message }] });
-      return given;
-    };
-    return { node: input, input, read };
+    return { node: input, input, read: () => parsedObject(input.value.trim() || "{}", field.names[0]) };
   },
   /** A moment in the reader's own time zone. */
   moment(field, value, ids) {
@@ -240,6 +239,14 @@ const CONTROLS = {
     return { node: input, input, read };
   },
 };
+
+function parsedObject(text, field) {
+  const message = "This is not an object in JSON.";
+  let given = null;
+  try { given = JSON.parse(text); } catch { /* said below */ }
+  if (given === null || typeof given !== "object" || Array.isArray(given)) throw Object.assign(new Error(message), { errors: [{ field, message }] });
+  return given;
+}
 
 function at(values, name) {
   return name.split(".").reduce((value, part) => value?.[part], values);

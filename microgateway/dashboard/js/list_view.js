@@ -9,11 +9,11 @@ import { go, keep } from "./router.js";
 import { createTable } from "./table.js";
 
 /**
- * `name` is the view's and the API's; `noun` is one of them. `filters`: `[{ name, label, any, options, value? }]`.
+ * `name` is the view's and, unless `path` says otherwise, the API's; `noun` is one of them. `filters`: `[{ name, label, any, options, value? }]`.
  * `load(show)` answers the rows, and may show some before. `fits(row, filters)` says which are shown, `text(row)` is
  * what is searched. `create()` and `open(entity)` are for the address too. Answers `{ refresh, options }`.
  */
-export function mountList(view, { query, signal }, { name, noun, title, subtitle, tools = [], searchLabel, filters, columns, dimmed, seconds, load, fits, text, create, open, whenEmpty }) {
+export function mountList(view, { query, signal }, { name, path = `api/${name}`, noun, title, subtitle, tools = [], searchLabel, filters, columns, dimmed, seconds, load, fits, text, create, open, whenEmpty }) {
   const chosen = Object.fromEntries(filters.map((filter) => [filter.name, query[filter.name] ?? filter.value ?? ""]));
   let words = query.q ?? "";
   let rows = [];
@@ -40,7 +40,7 @@ export function mountList(view, { query, signal }, { name, noun, title, subtitle
     }
   });
   if (query.create) create(query);
-  else if (query.open) api.get(`api/${name}/${encodeURIComponent(query.open)}`).then((entity) => signal.aborted || open(entity), failed);
+  else if (query.open) api.get(`${path}/${encodeURIComponent(query.open)}`).then((entity) => signal.aborted || open(entity), failed);
 
   function refine(change, address) {
     change();

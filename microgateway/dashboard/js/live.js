@@ -4,16 +4,24 @@ import { open } from "./api.js";
 
 const BREAK = 2000; // milliseconds before the stream is asked for again
 
-/** Calls `onEvent(name, data)` until `signal` says that the view is gone. Nobody listens while the page is hidden. */
+/**
+ * Calls `onEvent(name, data, isNews)` until `signal` says that the view is gone; what has happened before the first call is
+ * no news. Nobody listens while the page is hidden.
+ */
 export async function listen(signal, onEvent) {
   let lastId = "0"; // of the events that are kept, all
+  let began = null; // by the gateway's clock
   while (!signal.aborted) {
     const current = new AbortController();
     const stop = () => { if (signal.aborted || document.hidden) current.abort(); };
     signal.addEventListener("abort", stop);
     document.addEventListener("visibilitychange", stop);
     try {
-      if (!document.hidden) await readAll(current.signal, lastId, (name, data, id) => { lastId = id || lastId; onEvent(name, data); });
+      if (!document.hidden) {
+        const answer = await open("api/live", { headers: { Accept: "text/event-stream", "Last-Event-ID": lastId }, signal: current.signal });
+        began ??= Date.parse(answer.headers.get("date") ?? "") / 1000 || 0;
+        await readAll(answer, (name, data, id) => { lastId = id || lastId; onEvent(name, data, data.at >= began); });
+      }
     } catch {
       // The stream is gone; the badge tells when nothing comes any more
     }
@@ -23,8 +31,7 @@ export async function listen(signal, onEvent) {
   }
 }
 
-async function readAll(signal, lastId, onEvent) {
-  const answer = await open("api/live", { headers: { Accept: "text/event-stream", "Last-Event-ID": lastId }, signal });
+async function readAll(answer, onEvent) {
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
   for (;;) {

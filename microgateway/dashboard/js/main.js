@@ -20,13 +20,15 @@ async function start() {
   }
 }
 
+const hasToken = () => location.hash.startsWith("#token=");
+
 /** The address that the gateway prints has the token behind the #; it is taken out before anything else is done. */
 async function signInByAddress() {
-  const match = /^#token=(.+)$/.exec(location.hash);
-  if (!match) return "";
+  if (!hasToken()) return "";
+  const token = location.hash.slice("#token=".length);
   history.replaceState(null, "", `${location.pathname}#/`);
   try {
-    await signIn(decodeURIComponent(match[1]));
+    await signIn(decodeURIComponent(token));
     return "";
   } catch (error) {
     return error.message;
@@ -42,30 +44,29 @@ function askForToken(problem) {
 }
 
 function enter() {
+  leave();
   const shell = createShell();
   fill(app, h("a", { class: "skip", href: "#view", onclick: (event) => { event.preventDefault(); shell.view.focus(); } }, "Skip to the view"), shell.node);
   const show = () => {
+    if (hasToken()) return;
     leaveView();
     leaveView = shell.show(here());
   };
   const signedOut = () => askForToken("Your session has ended. Sign in again to go on.");
-  window.addEventListener("hashchange", onAddress);
+  window.addEventListener("hashchange", show);
   access.addEventListener("lost", signedOut, { once: true });
   leave = () => {
-    window.removeEventListener("hashchange", onAddress);
+    window.removeEventListener("hashchange", show);
     access.removeEventListener("lost", signedOut);
     leaveView();
     leaveView = () => {};
     shell.close();
     leave = () => {};
   };
-  function onAddress() {
-    if (location.hash.startsWith("#token=")) start();
-    else show();
-  }
   show();
 }
 
 let leave = () => {};
 
+window.addEventListener("hashchange", () => { if (hasToken()) start(); });
 start();

@@ -12,12 +12,12 @@ export function openPalette() {
   const id = freshId("list");
   const input = h("input", {
     class: "input", role: "combobox", "aria-expanded": "true", "aria-controls": id, "aria-autocomplete": "list", "aria-label": "Find anything",
-    placeholder: "Go to a view, a service, a route, a key …", autocomplete: "off", spellcheck: "false",
+    placeholder: "Go to a view, a service, a route, a key, a limit …", autocomplete: "off", spellcheck: "false",
   });
   const list = h("ul", { role: "listbox", id, "aria-label": "Found" });
   const nothing = h("p", { class: "nothing", hidden: true, role: "status" }, "Nothing is called that.");
   const node = h("dialog", { class: "palette", "aria-label": "Find anything" }, input, list, nothing,
-    h("footer", {}, h("span", {}, h("kbd", {}, "↑"), " ", h("kbd", {}, "↓"), " choose"), h("span", {}, h("kbd", {}, "↵"), " go"), h("span", {}, h("kbd", {}, "Esc"), " close")));
+    h("div", { class: "keys" }, h("span", {}, h("kbd", {}, "↑"), " ", h("kbd", {}, "↓"), " choose"), h("span", {}, h("kbd", {}, "↵"), " go"), h("span", {}, h("kbd", {}, "Esc"), " close")));
   const opener = document.activeElement;
   let entries = commands();
   let shown = [];
@@ -85,7 +85,7 @@ export function openPalette() {
 
 function commands() {
   const views = VIEWS.map(({ name, title, icon: drawing }) => entryOf(`Go to ${title}`, "view", drawing, () => go(name)));
-  const creations = [["services", "service"], ["routes", "route"], ["keys", "API key"]];
+  const creations = [["services", "service"], ["routes", "route"], ["keys", "API key"], ["limits", "rate limit rule"], ["issuers", "token issuer"]];
   return [...views, ...creations.map(([name, what]) => entryOf(`Create ${what === "API key" ? "an" : "a"} ${what}`, "action", "plus", () => go(name, { create: "yes" })))];
 }
 
@@ -95,9 +95,11 @@ function findable(onMore) {
     ["services", "service", (item) => item.name],
     ["routes", "route", (item) => `${item.path}${item.methods.length ? ` ${item.methods.join(" ")}` : ""}`],
     ["keys", "key", (item) => item.name],
+    ["limits", "rate limit rule", (item) => item.name, "api/rate-limits"],
+    ["issuers", "token issuer", (item) => item.name, "api/token-issuers"],
   ];
-  for (const [place, [name, kind, label]] of kinds.entries()) {
-    all(`api/${name}`).then((items) => onMore(place, items.map((item) => entryOf(label(item), kind, name, () => go(name, { open: item.id }))))).catch(() => {});
+  for (const [place, [name, kind, label, path = `api/${name}`]] of kinds.entries()) {
+    all(path).then((items) => onMore(place, items.map((item) => entryOf(label(item), kind, name, () => go(name, { open: item.id }))))).catch(() => {});
   }
 }
 

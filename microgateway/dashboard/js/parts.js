@@ -2,6 +2,7 @@
 
 import { h, icon, span } from "./dom.js";
 import { ago, date, fullTime, percent } from "./format.js";
+import { href } from "./router.js";
 
 export function viewHead(title, subtitle, ...tools) {
   return h("header", { class: "view-head" },
@@ -44,6 +45,12 @@ export function segments({ label, options, value, onchange }) {
   return h("div", { class: "segments", role: "group", "aria-label": label }, buttons);
 }
 
+/** The two views of who may come in, of which one is shown. */
+export function accessTabs(current) {
+  const link = (name, text) => h("a", { href: href(name), "aria-current": name === current ? "page" : null }, text);
+  return h("nav", { class: "segments", "aria-label": "Who may come in" }, link("keys", "Keys"), link("issuers", "Token issuers"));
+}
+
 export function badge(text, tone, title) {
   return h("span", { class: `badge tone-${tone}`, title }, text);
 }
@@ -75,14 +82,13 @@ export function iconButton(label, drawing, onclick, focus) {
 }
 
 /** A switch that is moved when the gateway has done it. */
-export function toggle({ name, entity, change }) {
-  const label = `${name} is in use`;
-  const node = h("button", { class: "toggle", role: "switch", "aria-checked": String(entity.enabled), "aria-label": label, title: label, "data-focus": `use-${entity.id}` });
+export function toggle({ name, entity, change, isOn = entity.enabled, label = `${name} is in use`, focus = `use-${entity.id}` }) {
+  const node = h("button", { class: "toggle", role: "switch", "aria-checked": String(isOn), "aria-label": label, title: label, "data-focus": focus });
   node.addEventListener("click", async () => {
     if (node.getAttribute("aria-busy")) return;
     node.setAttribute("aria-busy", "true");
     try {
-      await change(!entity.enabled);
+      await change(!isOn);
     } finally {
       node.removeAttribute("aria-busy");
     }

@@ -12,7 +12,7 @@ const PREFIX_SECONDS = 1.5;
 
 export function createShell() {
   const view = h("main", { id: "view", tabindex: "-1" });
-  const links = new Map(VIEWS.map((entry) => [entry.name, navLink(entry)]));
+  const links = new Map(VIEWS.filter(({ under }) => !under).map((entry) => [entry.name, navLink(entry)]));
   const version = h("div", { class: "version" });
   const node = h("div", { class: "shell" },
     h("aside", { class: "side", "aria-label": "Navigation" },
@@ -38,7 +38,7 @@ export function createShell() {
     show({ name, query }) {
       const entry = VIEWS.find((one) => one.name === name) ?? VIEWS[0];
       for (const [other, link] of links) {
-        if (other === entry.name) link.setAttribute("aria-current", "page");
+        if (other === (entry.under ?? entry.name)) link.setAttribute("aria-current", "page");
         else link.removeAttribute("aria-current");
       }
       document.title = `${entry.title} · MicroGateway`;

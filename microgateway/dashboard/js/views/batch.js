@@ -1,12 +1,11 @@
 // Many requests at once: what is asked, how far it is, and what came of it over time.
 
-import { api } from "../api.js";
 import { createChart, OUTCOMES } from "../chart.js";
-import { fill, h, s, say, span } from "../dom.js";
+import { h, s, span } from "../dom.js";
 import { count, duration, milliseconds, percent } from "../format.js";
+import { runJob } from "../job.js";
 import { badge, plainTable } from "../parts.js";
 
-const PATIENCE = 0.5; // seconds between looks at a job
 const MOST_SERIES = 6;
 const MOST_ROWS = 200;
 const TONES = { closed: "good", half_open: "warn", open: "bad" };
@@ -19,11 +18,11 @@ export function scriptFields(name, when) {
   return [
     { name: `${name}.latency`, kind: "select", label: "Its latency", options: LATENCIES, default: "constant", when },
     number("latency_ms", "Milliseconds", { default: 5 }),
-    number("to_ms", "Up to milliseconds", { optional: true, when: { ...when, [`${name}.latency`]: ["uniform"] } }),
-    number("error_rate", "Share of errors", { optional: true, placeholder: "0.05" }),
-    number("error_status", "Status of errors", { optional: true, placeholder: "500" }),
-    number("hang_rate", "Share that hangs", { optional: true, placeholder: "0" }),
-    number("reset_rate", "Share that breaks off", { optional: true, placeholder: "0" }),
+    number("to_ms", "Up to milliseconds", { when: { ...when, [`${name}.latency`]: ["uniform"] } }),
+    number("error_rate", "Share of errors", { placeholder: "0" }),
+    number("error_status", "Status of errors", { placeholder: "500" }),
+    number("hang_rate", "Share that hangs", { placeholder: "0" }),
+    number("reset_rate", "Share that breaks off", { placeholder: "0" }),
   ];
 }
 
@@ -38,8 +37,8 @@ export function batchFields() {
     arrival("every_seconds", "Every so many seconds", ["bursts"], 1),
     { group: "Services, which are simulated", isOpen: true, fields: [
       ...scriptFields("upstream"),
-      { name: "upstream.phases.0.from_seconds", kind: "number", label: "All fail from second", optional: true, placeholder: "20" },
-      { name: "upstream.phases.0.to_seconds", kind: "number", label: "to second", optional: true, placeholder: "40" },
+      { name: "upstream.phases.0.from_seconds", kind: "number", label: "All fail from second", placeholder: "20" },
+      { name: "upstream.phases.0.to_seconds", kind: "number", label: "to second", placeholder: "40" },
     ] },
     { group: "Time and state", fields: [
       { name: "clock", kind: "select", label: "Clock", options: [["virtual", "Virtual: as fast as it goes"], ["real", "Real"]], default: "virtual" },
@@ -54,29 +53,17 @@ export function batchFields() {
 export function batchOf({ arrivals, upstream, clock, state, seed, configuration, services, concurrency, ...request }) {
   const { phases, ...script } = upstream;
   if (phases) script.phases = Object.values(phases).map((phase) => ({ ...script, error_rate: 1, ...phase }));
-  return { requests: [request], arrivals, upstream: script, clock, state, seed, configuration, services, concurrency, wait_seconds: PATIENCE };
+  return { requests: [request], arrivals, upstream: script, clock, state, seed, configuration, services, concurrency };
 }
 
 /** Asks for it, and shows in `place` how far it is until it has ended. Errors are at the fields of the one request. */
 export async function runBatch(body, place, signal) {
-  let job = await api.post("api/gateway/batch", body).catch((error) => {
+  try {
+    return await runJob("api/gateway/batch", body, place, signal);
+  } catch (error) {
     error.errors?.forEach((entry) => { entry.field = entry.field === "body" ? "" : entry.field.replace(/^requests\.0\./, ""); }); // "body": all of it
     throw error;
-  });
-  const path = `api/gateway/jobs/${job.id}`;
-  const bar = h("progress", { max: 1, "aria-label": "Progress" });
-  const share = span("number muted");
-  const cancel = h("button", { class: "button", onclick: async () => { job = await api.delete(path); } }, "Cancel");
-  if (job.state === "running") fill(place, h("div", { class: "card" }, h("div", { class: "card-body stack spread" }, h("strong", {}, "Under way"), bar, share, cancel)));
-  while (job.state === "running") {
-    bar.value = job.progress;
-    say(share, percent(job.progress));
-    await new Promise((resolve) => setTimeout(resolve, PATIENCE * 1000));
-    if (signal.aborted) return api.delete(path);
-    if (job.state === "running") job = await api.get(path);
   }
-  if (job.state === "failed") throw new Error(job.error);
-  return job;
 }
 
 /** `[what to announce, everything else]`. */

@@ -1,47 +1,72 @@
-// #/explain: what the gateway would do with a request, stage by stage, and with many of them, over time.
+// #/explain: what the gateway would do with a request, stage by stage; with many of them, over time; and with the log.
 
 import { all, api } from "../api.js";
 import { fill, h, icon, span } from "../dom.js";
 import { createForm } from "../form.js";
-import { count, milliseconds } from "../format.js";
+import { count, fullTime, milliseconds } from "../format.js";
+import { runJob } from "../job.js";
+import { failed } from "../notices.js";
 import { badge, empty, plainTable, segments, viewHead } from "../parts.js";
 import { href, keep } from "../router.js";
 import { batchFields, batchOf, runBatch, scriptFields, storyOf } from "./batch.js";
+import { replayFields, replayStory } from "./replay.js";
 
 const METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
 const VERDICTS = { passed: "good", refused: "bad", postponed: "warn", skipped: "off", not_reached: "off" };
 const TITLES = { normalise: "Read", guards: "Guards", authenticate: "Credential", rate_limit: "Rate limit", route: "Route", circuit: "Circuit", target: "Target", attempt: "Upstream" };
+
+const MODES = {
+  one: {
+    label: "One request", fields: () => [...requestFields(), ...upstreamFields()], verb: "Explain", drawing: "explain",
+    title: "Describe a request", text: "Its path is enough. The data plane’s own code says what would become of it.",
+  },
+  batch: {
+    label: "Many requests", fields: () => [...requestFields(), ...batchFields()], verb: "Run", drawing: "pulse",
+    title: "Describe a request and how it comes", text: "It goes through a data plane of its own, again and again, to simulated services. Traffic is not touched by it.",
+  },
+  replay: {
+    label: "The log again", fields: replayFields, verb: "Replay", drawing: "replay",
+    title: "Say what would be different", text: "Every request of the log is judged once more, at the moment at which it came, under that configuration. What comes out otherwise is listed. Nothing is changed by it.",
+  },
+};
 
 export function mount(view, { query, signal }) {
   const status = h("div", { role: "status" });
   const rest = h("div", { class: "stack" });
   const submit = h("button", { class: "button primary", type: "submit" });
   const asking = h("div", { class: "card-body stack" });
-  let mode = query.mode === "batch" ? "batch" : "one";
+  let mode = query.mode in MODES ? query.mode : "one";
   let form = null;
+  const said = { method: "GET", ...query, configuration: parsed(query.patch) };
   let names = new Map();
   let turn = 0;
   let left = new AbortController();
   fill(view,
-    viewHead("Explain", "What would become of a request, or of many, and why.",
-      segments({ label: "How many", options: [["one", "One request"], ["batch", "Many requests"]], value: mode, onchange: (value) => { mode = value; keep({ mode: value === "one" ? "" : value }); build(form.body()); } })),
-    h("div", { class: "explain" }, h("section", { class: "card", "aria-label": "The request" }, asking), h("section", { class: "stack", "aria-label": "What would happen" }, status, rest)));
-  build({ method: "GET", ...query });
-  if (query.path && mode === "one") form.node.requestSubmit();
+    viewHead("Explain", "What would become of a request, of many, or of the log, and why.",
+      segments({ label: "What is asked", options: Object.entries(MODES).map(([name, { label }]) => [name, label]), value: mode, onchange: choose })),
+    h("div", { class: "explain" }, h("section", { class: "card", "aria-label": "What is asked" }, asking), h("section", { class: "stack", "aria-label": "What would happen" }, status, rest)));
+  build();
+  if (query.row) explainRow(query.row).catch(failed);
+  else if (query.path && mode === "one") form.node.requestSubmit();
 
-  function build(values) {
+  function choose(value) {
+    try { Object.assign(said, form.body()); } catch { /* what makes no sense is not taken along */ }
+    mode = value;
+    keep({ mode: value === "one" ? "" : value, row: "", patch: "" });
+    build();
+  }
+
+  function build() {
     turn += 1;
     left.abort();
     left = new AbortController();
-    const isOne = mode === "one";
-    form = createForm({ fields: [...requestFields(), ...(isOne ? upstreamFields() : batchFields())], values, onSubmit: isOne ? explain : run });
+    const { fields, verb, drawing, title, text } = MODES[mode];
+    form = createForm({ fields: fields(), values: said, onSubmit: { one: explain, batch: run, replay }[mode] });
     submit.setAttribute("form", form.node.id);
-    fill(submit, icon(isOne ? "explain" : "play"), isOne ? "Explain" : "Run");
+    fill(submit, icon(mode === "batch" ? "play" : drawing), verb);
     fill(asking, form.node, submit);
     fill(status);
-    fill(rest, h("div", { class: "card" }, isOne
-      ? empty({ drawing: "explain", title: "Describe a request", text: "Its path is enough. The data plane's own code says what would become of it." })
-      : empty({ drawing: "pulse", title: "Describe a request and how it comes", text: "It goes through a data plane of its own, again and again, to simulated services. Traffic is not touched by it." })));
+    fill(rest, h("div", { class: "card" }, empty({ drawing, title, text })));
   }
 
   async function explain() {
@@ -50,20 +75,41 @@ export function mount(view, { query, signal }) {
     remember(asked);
     const answer = await api.post("api/gateway/request", asked);
     await learnNames();
-    if (own === turn && !signal.aborted) show(outcomeOf(answer, names), h("ol", { class: "walk" }, answer.stages.map((stage) => stageOf(stage, names))));
+    if (own === turn && !signal.aborted) show(outcomeOf(answer, names), walkOf(answer));
   }
 
-  async function run() {
+  /** A request of the log, with the key that it had. */
+  async function explainRow(id) {
     const own = (turn += 1);
+    const { row, answer, assumed } = await api.get(`api/gateway/rows/${encodeURIComponent(id)}`);
+    await learnNames();
+    if (own !== turn || signal.aborted) return;
+    Object.assign(said, { method: row.method, path: row.path + row.query, client_ip: row.client_ip });
+    build();
+    const then = h("p", { class: "muted" }, `It came ${fullTime(row.timestamp * 1000)}${row.key ? `, from ${row.key}` : ""}, and was answered ${row.status}`, row.code ? [" (", h("code", {}, row.code), ")"] : "", ". ", assumed.map((text) => `${text} `));
+    show([outcomeOf(answer, names)], [then, walkOf(answer)]);
+  }
+
+  function run() {
     const asked = form.body();
     remember(asked);
+    return work((gone) => runBatch(batchOf(asked), rest, gone), (job) => storyOf(job, names));
+  }
+
+  function replay() {
+    const asked = form.body();
+    return work((gone) => runJob("api/gateway/replay", asked, rest, gone), replayStory);
+  }
+
+  /** Has it worked on, unless somebody leaves, and shows what `tell` makes of it. */
+  async function work(begin, tell) {
+    const own = (turn += 1);
     submit.disabled = true;
     try {
-      const gone = AbortSignal.any([signal, left.signal]);
       fill(status);
-      const job = await runBatch(batchOf(asked), rest, gone);
+      const job = await begin(AbortSignal.any([signal, left.signal]));
       await learnNames();
-      if (own === turn && !signal.aborted) show(...storyOf(job, names));
+      if (own === turn && !signal.aborted) show(...tell(job));
     } catch (error) {
       if (own === turn) fill(rest);
       throw error;
@@ -78,12 +124,20 @@ export function mount(view, { query, signal }) {
   }
 
   function remember({ method, path, host }) {
-    keep({ method: method === "GET" ? "" : method, path, host });
+    keep({ method: method === "GET" ? "" : method, path, host, row: "" });
+  }
+
+  function walkOf({ stages }) {
+    return h("ol", { class: "walk" }, stages.map((stage) => stageOf(stage, names)));
   }
 
   async function learnNames() {
     if (names.size === 0) names = new Map((await all("api/services").catch(() => [])).map(({ id, name }) => [id, name]));
   }
+}
+
+function parsed(text) {
+  try { return JSON.parse(text ?? "null") ?? undefined; } catch { return undefined; }
 }
 
 function requestFields() {

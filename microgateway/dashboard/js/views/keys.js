@@ -8,7 +8,7 @@ import { ago, count, percent } from "../format.js";
 import { createForm } from "../form.js";
 import { mountList, titleCell } from "../list_view.js";
 import { notify } from "../notices.js";
-import { badge, copyButton, createButton, empty, iconButton, meter, moment } from "../parts.js";
+import { accessTabs, badge, copyButton, createButton, empty, iconButton, meter, moment } from "../parts.js";
 import { keep } from "../router.js";
 import { stateOf } from "../key_state.js";
 import { openToken } from "../token.js";
@@ -23,6 +23,7 @@ export function mount(view, context) {
   let isWanted = true;
   const list = mountList(view, context, {
     name: "keys", noun: "key", title: "Keys", subtitle: "Who may use the gateway, and how much of it.", searchLabel: "Search keys", seconds: REFRESH,
+    tools: accessTabs("keys"),
     filters: [{ name: "owner", label: "Owner", any: "Any owner" }, { name: "team", label: "Team", any: "Any team" }, { name: "state", label: "State", any: "Any state", options: STATES, value: "active" }],
     columns: columns(),
     dimmed: (key) => !["active", "expiring"].includes(stateOf(key).name),

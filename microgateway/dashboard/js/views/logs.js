@@ -54,6 +54,7 @@ export function mount(view, { query, signal }) {
   skeleton();
   names();
   window.addEventListener("scroll", () => { if (window.scrollY > 80 && isTailing) follow(false); }, { signal, passive: true });
+  if (query.open) api.get(`api/logs/${encodeURIComponent(query.open)}`).then((row) => signal.aborted || inspect(row), failed);
   const refresh = repeat(1, signal, async () => { if (isTailing) await load(); });
 
   function choice(name, label, any, options) {
@@ -204,7 +205,7 @@ async function inspect(row) {
         ["Bodies", `${bytes(row.bytes_in)} in, ${bytes(row.bytes_out)} out`], ["Request id", h("code", {}, row.request_id)], ["Trace id", h("code", {}, row.trace_id)],
       ]),
       h("h3", {}, "As curl"), h("pre", { class: "sample" }, line),
-      h("div", { class: "spread" }, copyButton(line, "Copy as curl"), h("a", { class: "button", href: href("explain", { method: row.method, path: row.path + row.query }) }, icon("explain"), "Explain")),
+      h("div", { class: "spread" }, copyButton(line, "Copy as curl"), h("a", { class: "button", href: href("explain", { row: row.id }) }, icon("explain"), "Explain")),
     ],
   });
 }

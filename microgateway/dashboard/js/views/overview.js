@@ -3,7 +3,7 @@
 import { all, api } from "../api.js";
 import { createChart, OUTCOMES, sparkline } from "../chart.js";
 import { fill, h, icon, say, span } from "../dom.js";
-import { ago, count, milliseconds, percent, rate } from "../format.js";
+import { ago, count, milliseconds, percent, rate, time } from "../format.js";
 import { createFreshness } from "../freshness.js";
 import { listen } from "../live.js";
 import { announce } from "../notices.js";
@@ -16,12 +16,16 @@ const MOST_SERVICES = 12;
 const MOST_MARKS = 200;
 const REFRESH = 5; // seconds, should the stream be away
 const LIMITED_SHARE = 0.1;
+const CLOSE_TO_LIMIT = 0.8; // of its requests per minute
+const SPARKS = 60; // seconds
+const GATHERED = 40; // milliseconds; events that come together are drawn together
+const CHANGES = { create: "created", replace: "replaced", revise: "changed", delete: "deleted", revoke: "revoked", rotate: "rotated" };
 const ERRORS_TELL = { share: 0.05, requests: 20 };
 
 export function mount(view, { query, signal }) {
   let period = WINDOWS.some(([name]) => name === query.window) ? query.window : "10m";
   let requests = 0;
-  const inFlight = [];
+  const inFlight = Array.from({ length: SPARKS }, () => null);
   const marks = [];
   const freshness = createFreshness(signal);
   const tiles = tilesOf();
@@ -53,14 +57,15 @@ export function mount(view, { query, signal }) {
   });
   const refreshServices = repeat(3, signal, () => drawServices().catch((error) => { if (error.status === undefined) throw error; }));
   repeat(30, signal, () => drawAttention().catch((error) => { if (error.status === undefined) throw error; }));
-  const known = { services: [], keys: [], limited: [], dropped: 0 };
-  listen(signal, (name, data) => {
-    if (name === "metrics") return refresh();
-    if (name === "configuration" && data.result === "applied") marks.push({ at: data.at, label: `${data.action} ${data.kind} ${data.id}`.trim() });
+  const known = { services: [], keys: [], busy: [], limited: [], dropped: 0 };
+  let gathering = 0;
+  listen(signal, (name, data, isNews) => {
+    if (name === "configuration" && data.result === "applied") marks.push(data);
     if (marks.length > MOST_MARKS) marks.shift();
-    if (name !== "circuit" || data.at < Date.now() / 1000 - 5) return undefined;
+    if (name === "metrics" || name === "configuration") gathering ||= setTimeout(() => { gathering = 0; refresh(); }, GATHERED);
+    if (name !== "circuit" || !isNews) return;
     announce(`The circuit of ${known.services.find(({ id }) => id === data.service_id)?.name ?? "a service"} is ${data.after.replace("_", " ")}: ${data.reason}`);
-    return refreshServices();
+    refreshServices();
   });
 
   function draw(figures, amounts, times) {
@@ -71,10 +76,10 @@ export function mount(view, { query, signal }) {
       const entry = byStart.get(start);
       return { start, values: { p50: entry?.p50_ms ?? null, p95: entry?.p95_ms ?? null, p99: entry?.p99_ms ?? null } };
     });
-    volume.update({ points, slot, marks });
+    volume.update({ points, slot, marks: marks.map((change) => ({ at: change.at, label: changeInWords(change, known) })) });
     latency.update({ points: durations, slot });
     inFlight.push(figures.in_flight);
-    if (inFlight.length > 60) inFlight.shift();
+    inFlight.shift();
     const sum = (values, names) => names.reduce((total, name) => total + values[name], 0);
     const totals = points.map(({ values }) => sum(values, Object.keys(values)));
     tiles.rate.update(rate(figures.requests_per_second.value), figures.requests_per_second, totals);
@@ -98,8 +103,8 @@ export function mount(view, { query, signal }) {
   }
 
   async function drawAttention() {
-    const [keys, limits, log] = await Promise.all([all("api/keys"), api.get("api/metrics/rate-limits", { window: "10m" }), api.get("api/logs", { page_size: 1 })]);
-    Object.assign(known, { keys, limited: limits.keys, dropped: log.rows_dropped });
+    const [keys, limits, minute, log] = await Promise.all([all("api/keys"), api.get("api/metrics/rate-limits", { window: "10m" }), api.get("api/metrics/latency", { window: "1m", limit: 1000 }), api.get("api/logs", { page_size: 1 })]);
+    Object.assign(known, { keys, busy: minute.keys, limited: limits.keys, dropped: log.rows_dropped });
     drawList();
   }
 
@@ -114,7 +119,7 @@ export function mount(view, { query, signal }) {
 }
 
 /** What somebody should look at, the worst first. */
-function troubles({ services, keys, limited, dropped }) {
+function troubles({ services, keys, busy, limited, dropped }) {
   const found = [];
   for (const service of services.filter(({ enabled }) => enabled)) {
     const address = href("services", { open: service.id });
@@ -128,7 +133,12 @@ function troubles({ services, keys, limited, dropped }) {
   for (const { name, share, limited: figure } of limited) {
     if (share >= LIMITED_SHARE) found.push({ tone: "warn", text: `${name} is at its limit.`, detail: `${count(figure.value)} of its requests were refused in ten minutes (${percent(share)}).`, address: href("keys", { q: name }), action: "See the key" });
   }
+  const minutes = new Map(busy.map(({ id, current }) => [id, current]));
+  const isLimited = new Set(limited.filter(({ share }) => share >= LIMITED_SHARE).map(({ id }) => id));
   for (const key of keys) {
+    const { requests, outcomes } = minutes.get(key.id) ?? { requests: 0, outcomes: { limited: 0 } };
+    const used = (requests - outcomes.limited) / key.requests_per_minute;
+    if (used >= CLOSE_TO_LIMIT && !isLimited.has(key.id)) found.push({ tone: "warn", text: `${key.name} is close to its limit.`, detail: `It used ${percent(used)} of ${count(key.requests_per_minute)} requests in the last minute.`, address: href("keys", { q: key.name }), action: "See the key" });
     const { name: state } = stateOf(key);
     if (state === "expiring") found.push({ tone: "warn", text: `${key.name} expires ${ago(key.expires_at)}.`, detail: key.owner ? `It is ${key.owner}’s.` : "", address: href("keys", { q: key.name }), action: "See the key" });
   }
@@ -154,6 +164,11 @@ function tilesOf() {
     rate: tile("Requests/s"), errors: tile("Error rate", { colour: "upstream_error", isBetterLow: true }), p50: tile("P50", { colour: "p50", isBetterLow: true }),
     p95: tile("P95", { colour: "p95", isBetterLow: true }), p99: tile("P99", { colour: "p99", isBetterLow: true }), flight: tile("In flight", { colour: "redirect" }), refused: tile("Refused", { colour: "limited", isBetterLow: true }),
   };
+}
+
+function changeInWords({ at, action, kind, id }, { services, keys }) {
+  const name = [...services, ...keys].find((entity) => entity.id === id)?.name ?? id;
+  return `${time(at * 1000)} ${kind.replaceAll("_", " ")} ${name} ${CHANGES[action] ?? action}`.replace(/ +/g, " ");
 }
 
 /** Against the window before. */

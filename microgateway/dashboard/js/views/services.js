@@ -106,7 +106,7 @@ export function mount(view, context) {
     const dialog = openDialog({ title: service.name, subtitle: service.base_url, body, foot, kind: "drawer" });
     keep({ open: service.id });
     const gone = new AbortController();
-    repeat(1, gone.signal, async () => {
+    repeat(1, AbortSignal.any([gone.signal, context.signal]), async () => {
       const [current, circuit, health] = await Promise.all([api.get(`api/services/${service.id}`), api.get(`api/circuit-breakers/${service.id}`), all("api/health/services")]).catch(() => []);
       if (current) drawDetails(body, current, circuit, health.find(({ id }) => id === service.id), () => reset(current));
     });
