@@ -13,7 +13,7 @@ from microgateway.errors import MicroGatewayError
 
 HIGHEST_PORT = 65_535
 MOST_WORKERS = 60
-QUESTIONS = ("explain", "simulate", "replay")
+QUESTIONS = ("explain", "simulate", "replay", "history")
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -51,6 +51,10 @@ def _add_questions(commands: Any) -> None:
     explain.add_argument("method", nargs="?", default="GET", help="its method, as in: explain GET /orders/42")
     explain.add_argument("path", nargs="?", default="/", help="its path, with a query where it has one")
     explain.add_argument("--row", metavar="ID", help="a request of the log instead, by its row or its own id")
+    against = ("served", "in_force")
+    explain.add_argument(
+        "--against", choices=against, default="served", help="the configuration for --row (default: served)"
+    )
     explain.add_argument("--host", help="the Host that it asks for")
     explain.add_argument("--key", help="its API key")
     explain.add_argument("--token", help="its token")
@@ -66,7 +70,15 @@ def _add_questions(commands: Any) -> None:
     replay.add_argument("--until", help="the same (default: now)")
     replay.add_argument("--config", type=Path, help="a file of JSON or YAML: what is different from what is in force")
     replay.add_argument("--warm-up", type=float, default=600.0, help="seconds before, to fill buckets (default: 600)")
-    for question in (explain, simulate, replay):
+    replay.add_argument(
+        "--against",
+        choices=against,
+        default="in_force",
+        help="what --config is a change to: what is in force, or what served each request (default: in_force)",
+    )
+    history = commands.add_parser("history", help="the changes of the configuration, the newest first")
+    history.add_argument("--limit", type=int, default=20, help="so many at most (default: 20)")
+    for question in (explain, simulate, replay, history):
         question.add_argument("--json", action="store_true", help="the API's own answer")
         question.add_argument("--offline", action="store_true", help="ask the database, though a gateway may run")
 

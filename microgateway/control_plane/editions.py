@@ -37,7 +37,7 @@ TABLE_KINDS = frozenset(("service", "route", "rate_limit", EVERYTHING))
 
 E = TypeVar("E", bound=BaseModel)
 Kept = TypeVar("Kept", Service, Route, RateLimitRule, ApiKey)
-Befores = dict[str, dict[str, Any] | None]
+Befores = dict[str, PastChange]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,8 @@ class Editions:
         self._mint = _SameIds(mint)
         self._defaults = defaults
         self._tables: dict[int | None, Edition] = {}
+        self._changes: list[PastChange] = []
+        self._changes_from: int | None = None  # the version from which on they are all there
 
     @property
     def latest(self) -> Edition:
@@ -70,7 +72,7 @@ class Editions:
         """This version. Raises `VersionNotKeptError`."""
         if version == self._latest.snapshot.version:
             return self._latest
-        changes = await self._repository.history.since(version)
+        changes = await self._since(version)
         first = next((change.number for change in changes if change.kind in TABLE_KINDS), None)
         edition = self._tables.get(first) or await self._compiled(first, changes)
         snapshot = self._with_keys(edition.snapshot, changes)
@@ -88,13 +90,20 @@ class Editions:
         table = proposed_table(edition.table, change, self._mint)
         snapshot = await asyncio.to_thread(table.compiled, edition.snapshot, self._defaults)
         if change.keys or "keys" in change.whole:
-            past = _of(await self._repository.history.since(version), "key")
+            past = _of(await self._since(version), "key")
             keys = await self._repository.keys.fold(lambda all_of_them: {key.id: key for key in all_of_them})
             known = await self._undone(self._repository.keys, keys, past)
             valid = {key.id: key for key in known.values() if not key.is_revoked()}
             for key in proposed_keys(valid, change, table.services, self._mint):
                 snapshot = snapshot.with_key(key)
         return snapshot.numbered(version)
+
+    async def _since(self, version: int) -> list[PastChange]:
+        """What was changed since. What has been read is kept: who goes through a log asks for one after the other."""
+        if self._changes_from is None or version < self._changes_from or version > self._latest.snapshot.version:
+            self._changes = await self._repository.history.since(version)
+            self._changes_from = version
+        return [change for change in self._changes if change.number >= version]
 
     async def _compiled(self, first: int | None, changes: Iterable[PastChange]) -> Edition:
         """With the keys and issuers in force. `first` is the number of the first change since that is undone here."""
@@ -119,11 +128,11 @@ class Editions:
         if not befores:
             return present
         kept = {entity_id: entity for entity_id, entity in present.items() if entity_id not in befores}
-        back = {key: table.of_columns(before) for key, before in befores.items() if before is not None}
-        if not back:
+        columns = {key: before for key, change in befores.items() if (before := change.before) is not None}
+        if not columns:
             return kept
-        numbers = await table.numbers() | {key: before["number"] for key, before in befores.items() if before}
-        together = kept | back
+        together = kept | {key: table.of_columns(before) for key, before in columns.items()}
+        numbers = await table.numbers() | {key: before["number"] for key, before in columns.items()}
         return {key: together[key] for key in sorted(together, key=lambda key: numbers.get(key, 0))}
 
     def _with_keys(self, snapshot: Snapshot, changes: Iterable[PastChange]) -> Snapshot:
@@ -133,18 +142,18 @@ class Editions:
         if not befores:
             return snapshot
         past = {
-            key_id: None if before is None else self._repository.keys.of_columns(before)
-            for key_id, before in befores.items()
+            key_id: None if (before := change.before) is None else self._repository.keys.of_columns(before)
+            for key_id, change in befores.items()
         }
         return snapshot.with_past_keys(past)
 
 
 def _of(changes: Iterable[PastChange], kind: str) -> Befores:
-    """What was there of this kind, by id, before the first of these changes."""
+    """The first of these changes to each thing of this kind: before it, things were as they were."""
     befores: Befores = {}
     for change in changes:
         if change.kind == kind:
-            befores.setdefault(change.id, change.before)
+            befores.setdefault(change.id, change)
     return befores
 
 

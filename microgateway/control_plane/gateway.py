@@ -6,9 +6,10 @@ from fastapi import APIRouter, Path, Response
 
 from microgateway.control_plane.dependencies import Here
 from microgateway.control_plane.gateway_batches import BatchAnswer, BatchRequest
-from microgateway.control_plane.gateway_replays import JobAnswer, ReplayAnswer, ReplayRequest, RowExplanation
+from microgateway.control_plane.gateway_replays import Against, JobAnswer, ReplayAnswer, ReplayRequest, RowExplanation
 from microgateway.control_plane.gateway_requests import GatewayAnswer, GatewayRequest
 from microgateway.control_plane.jobs import Job
+from microgateway.control_plane.judging import judging, served_by
 from microgateway.control_plane.logs import SETTLING, RowId, moment_of
 from microgateway.control_plane.problems import documented
 from microgateway.persistence.log_stream import LoggedRequest
@@ -33,14 +34,16 @@ async def ask_gateway(here: Here, asked: GatewayRequest) -> GatewayAnswer:
 
 
 @router.get("/rows/{row_id}", responses=documented(404, 422))
-async def explain_row(here: Here, row_id: RowId) -> RowExplanation:
-    """A request of the log, by its row or by its own id, and what would become of it under the configuration in force.
+async def explain_row(here: Here, row_id: RowId, against: Against = "served") -> RowExplanation:
+    """A request of the log, by its row or by its own id, and the decision on it, with the tokens that there are now.
 
-    Nothing is sent, taken, counted or logged.
+    It is made under the version of the configuration that served it, or, where that is no longer kept or the one in
+    force is asked for, under that. Nothing is sent, taken, counted or logged.
     """
     await here.log.settle(SETTLING)
-    row = await here.log.reader.get(row_id)
-    return here.live.simulation.explain_row(LoggedRequest.of(row))
+    row = LoggedRequest.of(await here.log.reader.get(row_id))
+    served = await served_by(here.configuration.editions(), row.configuration_version)
+    return here.live.simulation.explain_row(row, served, against)
 
 
 @router.post("/batch", responses=OF_JOBS)
@@ -61,7 +64,8 @@ async def replay_log(here: Here, asked: ReplayRequest, response: Response) -> Jo
     snapshot = await here.configuration.proposed(asked.configuration)
     await here.log.settle(SETTLING)
     log = here.log.reader.forward()
-    job = here.jobs.start("replay", lambda progress: here.live.simulation.replay(asked, log, snapshot, progress))
+    judged = judging(here.configuration.editions(), asked.against, asked.configuration, snapshot)
+    job = here.jobs.start("replay", lambda progress: here.live.simulation.replay(asked, log, judged, progress))
     return await _answer_soon(here, job, asked.wait_seconds, response)
 
 

@@ -7,11 +7,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from microgateway.control_plane.gateway_batches import BatchAnswer, Configuration, Patience
 from microgateway.control_plane.gateway_requests import GatewayAnswer
 
+Against = Literal["served", "in_force"]
+
 
 class ReplayRequest(BaseModel):
     """From `since` to `until` (left out: now), by ISO 8601, seconds since the epoch, or so long ago: `24h`.
 
-    Buckets begin full and circuits closed, `warm_up_seconds` before. Without a `configuration` it is that in force.
+    Buckets begin full and circuits closed, `warm_up_seconds` before. `configuration` is a change to that in force,
+    under which all are judged; or, `against` `served`, to the version that served each request.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -20,6 +23,7 @@ class ReplayRequest(BaseModel):
     until: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     warm_up_seconds: Annotated[float, Field(ge=0, le=86_400)] = 600.0
     configuration: Configuration | None = None
+    against: Against = "in_force"
     wait_seconds: Patience = 1.0
 
 
@@ -70,8 +74,18 @@ class Unknown(BaseModel):
     what: str
 
 
+class ServedVersion(BaseModel):
+    """A version of the configuration, and how many rows it has served; `version` null: rows that name none."""
+
+    version: int | None
+    rows: int
+    is_kept: bool
+
+
 class ReplayAnswer(BaseModel):
     """What would change. Times are seconds since the epoch; the largest groups come first."""
+
+    against: Against
 
     since: float
     until: float
@@ -81,6 +95,7 @@ class ReplayAnswer(BaseModel):
     changes: list[Changed]
     keys: list[KeyChange]
     unknown: list[Unknown]
+    versions: list[ServedVersion]
     took_seconds: float
     is_complete: bool
 
@@ -97,8 +112,12 @@ class JobAnswer(BaseModel):
 
 
 class RowExplanation(BaseModel):
-    """A request of the log, as it was, and what would become of it now. `assumed`: what the log does not say."""
+    """A request of the log, as it was, and what would become of it now. `assumed`: what the log does not say.
 
+    `is_served`: whether it is judged under the version that served it.
+    """
+
+    is_served: bool
     row: dict[str, Any]
     answer: GatewayAnswer
     assumed: list[str]

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path
 from pydantic import BaseModel
 
+from microgateway.control_plane.configuration import Configuration
 from microgateway.control_plane.dependencies import Here, Listing, WhichPart
 from microgateway.control_plane.problems import documented
 from microgateway.errors import NotFoundError
@@ -46,12 +47,17 @@ class ChangeDetails(ChangeAnswer):
 @router.get("/history")
 async def list_changes(here: Here, part: WhichPart) -> HistoryAnswer:
     """The changes of the configuration, the newest first."""
-    history = here.repository.history
-    changes, total = await history.list(limit=part.limit, offset=part.offset)
+    return await told_history(here.configuration, limit=part.limit, offset=part.offset)
+
+
+async def told_history(configuration: Configuration, *, limit: int, offset: int) -> HistoryAnswer:
+    """A part of it, for whoever asks."""
+    history = configuration.repository.history
+    changes, total = await history.list(limit=limit, offset=offset)
     return HistoryAnswer(
         items=[ChangeAnswer.model_validate(_told(change)) for change in changes],
         total=total,
-        version=here.configuration.snapshot.version,
+        version=configuration.snapshot.version,
         oldest_version=await history.oldest(),
     )
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from microgateway.control_plane.gateway_batches import BatchAnswer, BatchRequest
-from microgateway.control_plane.gateway_replays import ReplayAnswer, ReplayRequest, RowExplanation
+from microgateway.control_plane.gateway_replays import Against, ReplayAnswer, ReplayRequest, RowExplanation
 from microgateway.control_plane.gateway_requests import GatewayAnswer, GatewayRequest
 from microgateway.control_plane.jobs import Progress
+from microgateway.control_plane.judging import Judging
 from microgateway.observability.exposition import Source
 from microgateway.observability.live_hub import LiveHub
 from microgateway.observability.monitoring import Monitoring
@@ -33,12 +34,12 @@ class Simulator(Protocol):
 
     async def ask(self, request: GatewayRequest) -> GatewayAnswer: ...
 
-    def explain_row(self, row: LoggedRequest) -> RowExplanation: ...
+    def explain_row(self, row: LoggedRequest, served: Snapshot | None, against: Against) -> RowExplanation: ...
 
     async def batch(self, request: BatchRequest, snapshot: Snapshot, progress: Progress) -> BatchAnswer: ...
 
     async def replay(
-        self, request: ReplayRequest, log: LogStream, snapshot: Snapshot, progress: Progress
+        self, request: ReplayRequest, log: LogStream, judging: Judging, progress: Progress
     ) -> ReplayAnswer: ...
 
 

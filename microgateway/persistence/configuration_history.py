@@ -44,7 +44,7 @@ class HistoryBounds:
 
 @dataclass(frozen=True, slots=True)
 class PastChange:
-    """One change. `before` are the columns of what was changed, None where it was not there yet.
+    """One change. `packed` is what was changed, None where it was not there yet: few of many are ever looked into.
 
     `action` is create, change, delete or seed.
     """
@@ -55,7 +55,12 @@ class PastChange:
     kind: str
     id: str
     name: str
-    before: dict[str, Any] | None
+    packed: bytes | None
+
+    @property
+    def before(self) -> dict[str, Any] | None:
+        """The columns of what was changed, as plain JSON: `columns_of` reads them."""
+        return None if self.packed is None else json.loads(zlib.decompress(self.packed))
 
     @property
     def version(self) -> int:
@@ -79,7 +84,7 @@ class ConfigurationHistory:
 
     def __init__(self, database: Database, *, keep: HistoryBounds, wall: Callable[[], float] = time.time) -> None:
         self._database = database
-        self._keep = keep
+        self.keep = keep
         self.wall = wall
         self._noted = 0
         self._prunes = True
@@ -155,12 +160,12 @@ class ConfigurationHistory:
     async def _prune(self, connection: AsyncConnection) -> None:
         """Forgets the oldest. The latest stays whatever its age, since the number of the next one hangs on it."""
         self._prunes = False
-        if self._keep.changes:
+        if self.keep.changes:
             await connection.execute(
-                delete(configuration_changes).where(_CHANGES.number <= self._noted - self._keep.changes)
+                delete(configuration_changes).where(_CHANGES.number <= self._noted - self.keep.changes)
             )
-        if self._keep.seconds:
-            long_ago = utc(self.wall() - self._keep.seconds)
+        if self.keep.seconds:
+            long_ago = utc(self.wall() - self.keep.seconds)
             # With all before it, whatever a clock that was set has made of their moments: there must be no gap
             old = select(func.max(_CHANGES.number)).where(_CHANGES.at < long_ago, _CHANGES.number < self._noted)
             (newest,) = (await connection.execute(old)).one()
@@ -223,9 +228,8 @@ def _packed(table: Table, values: dict[str, Any]) -> bytes:
 
 
 def _change(row: Row[Any]) -> PastChange:
-    number, at, action, kind, entity_id, name, before = tuple(row)
-    unpacked = None if before is None else json.loads(zlib.decompress(before))
-    return PastChange(number, at, action, kind, entity_id, name, unpacked)
+    number, at, action, kind, entity_id, name, packed = tuple(row)
+    return PastChange(number, at, action, kind, entity_id, name, packed)
 
 
 def _name_of(values: dict[str, Any]) -> str:

@@ -79,19 +79,38 @@ def replay_text(told: Any) -> str:
         )
         for one in told["changes"][:MOST_LINES]
     ]
+    versions = [
+        ("none" if one["version"] is None else one["version"], one["rows"], "" if one["is_kept"] else "no longer kept")
+        for one in told["versions"][-MOST_LINES:]
+    ]
     unknown = [f"not known: {one['requests']} {one['what']}" for one in told["unknown"]]
     return _joined(
         head,
         "\n".join(keys),
         _table(("requests", "was", "would be", "key", "route", "limit", "first at", "rows"), changes),
+        _table(("served by version", "requests", ""), versions),
         "\n".join(unknown),
     )
+
+
+def history_text(told: Any) -> str:
+    """What was configured when."""
+    head = f"version {told['version']} is in force; {told['oldest_version']} is the oldest that is kept"
+    changes = [
+        (one["version"], one["at"][:19].replace("T", " ") + "Z", one["action"], one["kind"], one["name"], one["id"])
+        for one in told["items"]
+    ]
+    return _joined(head, _table(("version", "since", "action", "kind", "name", "id"), changes))
 
 
 def _of_row(told: Any) -> str:
     row = told["row"]
     was = f"{row['timestamp']}  {row['method']} {row['path']} → {row['status']} {row['code']}".rstrip()
-    return "\n".join([was, *told["assumed"], "Now it would be:"])
+    version = told["answer"]["configuration_version"]
+    under = f"Under version {version} of the configuration, which served it, and with the tokens of now:"
+    if not told["is_served"]:
+        under = f"Under version {version} of the configuration, which is in force, it would be:"
+    return "\n".join([was, *told["assumed"], under])
 
 
 def _limits(limits: Sequence[Any]) -> str:

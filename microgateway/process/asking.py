@@ -1,4 +1,4 @@
-"""`microgateway explain`, `simulate` and `replay`: what the running gateway says, or, where none runs, its database.
+"""`microgateway explain`, `simulate`, `replay`, `history`: a running gateway answers, or where none runs its database.
 
 With `--json` the API's own answer is printed. Progress goes to the terminal, never into what is piped on.
 """
@@ -15,12 +15,14 @@ from typing import Any, Protocol, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from microgateway.control_plane.gateway_batches import BatchRequest
-from microgateway.control_plane.gateway_replays import ReplayRequest
+from microgateway.control_plane.gateway_replays import Against, ReplayRequest
 from microgateway.control_plane.gateway_requests import GatewayRequest
+from microgateway.control_plane.history import told_history
 from microgateway.control_plane.jobs import Progress
+from microgateway.control_plane.judging import judging
 from microgateway.control_plane.merge_patch import InvalidEntityError, field_errors
 from microgateway.errors import StartupError
-from microgateway.process.answers_as_text import batch_text, explanation_text, replay_text
+from microgateway.process.answers_as_text import batch_text, explanation_text, history_text, replay_text
 from microgateway.process.control_client import ControlClient, NotRunningError
 from microgateway.process.offline import Offline, opened
 from microgateway.settings import Settings
@@ -36,7 +38,8 @@ class Gateway(Protocol):
     """Who answers."""
 
     def explain(self, request: dict[str, Any]) -> Any: ...
-    def explain_row(self, row_id: str) -> Any: ...
+    def explain_row(self, row_id: str, against: Against) -> Any: ...
+    def history(self, limit: int) -> Any: ...
     def simulate(self, scenario: dict[str, Any], told: Told) -> Any: ...
     def replay(self, asked: dict[str, Any], told: Told) -> Any: ...
 
@@ -50,8 +53,11 @@ class RunningGateway:
     def explain(self, request: dict[str, Any]) -> Any:
         return self._client.call("POST", "/api/gateway/request", request)
 
-    def explain_row(self, row_id: str) -> Any:
-        return self._client.call("GET", f"/api/gateway/rows/{row_id}")
+    def explain_row(self, row_id: str, against: Against) -> Any:
+        return self._client.call("GET", f"/api/gateway/rows/{row_id}?against={against}")
+
+    def history(self, limit: int) -> Any:
+        return self._client.call("GET", f"/api/config/history?limit={limit}")
 
     def simulate(self, scenario: dict[str, Any], told: Told) -> Any:
         return self._wait(self._client.call("POST", "/api/gateway/batch", {**scenario, "wait_seconds": 0}), told)
@@ -86,8 +92,11 @@ class StoredGateway:
             raise StartupError("a live request needs a gateway that runs")
         return self._run(lambda here: here.simulation.ask(asked))
 
-    def explain_row(self, row_id: str) -> Any:
-        return self._run(lambda here: here.explain_row(row_id))
+    def explain_row(self, row_id: str, against: Against) -> Any:
+        return self._run(lambda here: here.explain_row(row_id, against))
+
+    def history(self, limit: int) -> Any:
+        return self._run(lambda here: told_history(here.configuration, limit=limit, offset=0))
 
     def simulate(self, scenario: dict[str, Any], told: Told) -> Any:
         asked = _validated(BatchRequest, scenario)
@@ -103,7 +112,8 @@ class StoredGateway:
 
         async def work(here: Offline) -> BaseModel:
             snapshot = await here.configuration.proposed(wanted.configuration)
-            return await here.simulation.replay(wanted, here.log.forward(), snapshot, _Shown(told))
+            judged = judging(here.configuration.editions(), wanted.against, wanted.configuration, snapshot)
+            return await here.simulation.replay(wanted, here.log.forward(), judged, _Shown(told))
 
         return self._run(work)
 
@@ -146,9 +156,11 @@ def answer(options: argparse.Namespace, settings: Settings) -> int:
 def _answer(options: argparse.Namespace, gateway: Gateway) -> int:
     bar = _Bar()
     if options.command == "explain" and options.row is not None:
-        told, text = gateway.explain_row(options.row), explanation_text
+        told, text = gateway.explain_row(options.row, options.against), explanation_text
     elif options.command == "explain":
         told, text = gateway.explain(_request(options)), explanation_text
+    elif options.command == "history":
+        told, text = gateway.history(options.limit), history_text
     elif options.command == "simulate":
         told, text = gateway.simulate(_document(options.scenario), bar.show), batch_text
     else:
@@ -177,7 +189,11 @@ def _request(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _period(options: argparse.Namespace) -> dict[str, Any]:
-    asked: dict[str, Any] = {"since": options.since, "warm_up_seconds": options.warm_up}
+    asked: dict[str, Any] = {
+        "since": options.since,
+        "warm_up_seconds": options.warm_up,
+        "against": options.against,
+    }
     if options.until is not None:
         asked["until"] = options.until
     if options.config is not None:

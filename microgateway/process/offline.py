@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from microgateway.clock import SystemClock
 from microgateway.control_plane.configuration import Configuration
-from microgateway.control_plane.gateway_replays import RowExplanation
+from microgateway.control_plane.gateway_replays import Against, RowExplanation
+from microgateway.control_plane.judging import served_by
 from microgateway.core.token_bucket import Limit
 from microgateway.data_plane.pipeline import State
 from microgateway.errors import StartupError
@@ -37,9 +38,11 @@ class Offline:
     simulation: Simulation
     log: RequestLog
 
-    async def explain_row(self, row_id: str) -> RowExplanation:
+    async def explain_row(self, row_id: str, against: Against) -> RowExplanation:
         """Raises `NotFoundError`."""
-        return self.simulation.explain_row(LoggedRequest.of(await self.log.get(row_id)))
+        row = LoggedRequest.of(await self.log.get(row_id))
+        served = await served_by(self.configuration.editions(), row.configuration_version)
+        return self.simulation.explain_row(row, served, against)
 
 
 @asynccontextmanager

@@ -10,18 +10,21 @@ import asyncio
 import heapq
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
 
-from microgateway.control_plane.gateway_replays import Changed, KeyChange, ReplayAnswer, ReplayExample, Unknown
+from microgateway.control_plane.gateway_replays import Against, Changed, KeyChange, ReplayAnswer, ReplayExample, Unknown
 from microgateway.control_plane.jobs import Progress
+from microgateway.control_plane.judging import Judging
 from microgateway.core.circuit import Permit
-from microgateway.core.limit_rules import CountBy, LimitRule
+from microgateway.core.limit_rules import LimitRule
 from microgateway.data_plane.pipeline import State, decide
 from microgateway.exchange import Judgement, Problem
 from microgateway.observability.recorder import CODES_OF_THE_SERVICE
 from microgateway.persistence.log_stream import LoggedRequest, LogStream
-from microgateway.simulation.logged import FORWARDED, PREFLIGHT, LoggedCredentials, LoggedHeads, outcome_of
+from microgateway.simulation.logged import FORWARDED, PREFLIGHT, LoggedCredentials, outcome_of
+from microgateway.simulation.versions import Served, Versions
 from microgateway.snapshot import Snapshot
 from microgateway.state.limits import MemoryLimiter
 from microgateway.state.memory import MemoryCircuits
@@ -38,36 +41,41 @@ SWITCHED = 101
 
 
 class Replay:
-    """One replay. `served` is the configuration that is taken for the one that served the log."""
+    """One replay, of rows from `since` on; those before are to warm up with."""
 
-    def __init__(self, *, served: Snapshot, proposed: Snapshot, since: float) -> None:
-        self._snapshot = proposed.apart()
+    def __init__(self, *, versions: Versions, since: float) -> None:
+        self._versions = versions
+        self._snapshot = Snapshot()
+        self._newest = 0
         self._since = since
         self._credentials = LoggedCredentials()
         self._circuits = MemoryCircuits(wall=lambda: self._now)
         self._state = State(MemoryLimiter(), self._circuits, self._credentials)
-        self._heads = LoggedHeads(served.routes, proposed.routes)
         self._now = 0.0
-        self._held: list[tuple[float, int, LoggedRequest]] = []
+        self._held: list[tuple[float, int, LoggedRequest, Served]] = []
         self._answers: list[tuple[float, int, Permit, LoggedRequest]] = []
         self._numbers = count()
         self._differences = Differences()
         self._rows = self._warm_up = self._skipped = self._unknown_upstream = self._conditional = self._late = 0
 
-    def feed(self, rows: list[LoggedRequest]) -> None:
+    def feed(self, rows: list[LoggedRequest], served: Mapping[int | None, Served]) -> None:
+        """`served` are the versions that these name."""
         held = self._held
         for row in rows:
-            heapq.heappush(held, (row.timestamp, row.id, row))
+            heapq.heappush(held, (row.timestamp, row.id, row, served[row.configuration_version]))
             horizon = row.timestamp + row.latency_ms / 1_000 - HORIZON
             while held and (held[0][0] < horizon or len(held) > MOST_HELD):
-                self._judge(heapq.heappop(held)[2])
+                _, _, oldest, version = heapq.heappop(held)
+                self._judge(oldest, version)
 
     def finish(self) -> None:
         while self._held:
-            self._judge(heapq.heappop(self._held)[2])
+            _, _, oldest, version = heapq.heappop(self._held)
+            self._judge(oldest, version)
 
-    def answer(self, *, until: float, took: float, complete: bool) -> ReplayAnswer:
+    def answer(self, *, against: Against, until: float, took: float, complete: bool) -> ReplayAnswer:
         return ReplayAnswer(
+            against=against,
             since=self._since,
             until=until,
             rows=self._rows,
@@ -76,11 +84,12 @@ class Replay:
             changes=self._differences.changes(),
             keys=self._differences.keys(),
             unknown=self._unknown(),
+            versions=self._versions.told(),
             took_seconds=round(took, 3),
             is_complete=complete,
         )
 
-    def _judge(self, row: LoggedRequest) -> None:
+    def _judge(self, row: LoggedRequest, served: Served) -> None:
         if row.timestamp < self._now:
             self._late += 1  # it was not waited for any longer; a clock never goes back
         self._now = now = max(self._now, row.timestamp)
@@ -90,18 +99,32 @@ class Replay:
             _settle(permit, answered, at)
         in_period = row.timestamp >= self._since
         self._count(in_period)
-        head = self._heads.of(row)
+        head = served.heads.of(row)
         if head is None:
             self._skipped += in_period
             return
+        snapshot = served.snapshot
+        if snapshot is not self._snapshot and (served.version or 0) >= self._newest:
+            self._newest = served.version or 0
+            self._adopt(snapshot)
         self._credentials.row = row
-        judgement, _ = decide(head, row.client_ip, self._snapshot, self._state, now, now)
+        judgement, _ = decide(head, row.client_ip, snapshot, self._state, now, now)
         before, outcome = outcome_of(row), judgement.outcome
         if isinstance(outcome, Permit):
             self._expect_answer(outcome, row, now, is_known=before == FORWARDED, in_period=in_period)
         if in_period:
-            self._conditional += self._heads.has_conditions(row)
+            self._versions.count(served)
+            self._conditional += served.heads.has_conditions(row)
             self._differences.compare(row, before, judgement)
+
+    def _adopt(self, snapshot: Snapshot) -> None:
+        """As the data plane does. Workers may have an older one for a moment: rows that name it are judged by that."""
+        before, self._snapshot = self._snapshot, snapshot
+        if before.limits.keys() - snapshot.limits.keys():
+            self._state.limiter.keep_only(snapshot.limits.keys())
+        if before.upstreams is not snapshot.upstreams:
+            policies = {service_id: upstream.circuit for service_id, upstream in snapshot.upstreams.items()}
+            self._circuits.adopt(policies, self._now)
 
     def _count(self, in_period: bool) -> None:
         self._rows += in_period
@@ -121,14 +144,13 @@ class Replay:
 
     def _unknown(self) -> list[Unknown]:
         """What the log does not say, as far as it mattered."""
-        by_header = [rule.name for rule in _rules(self._snapshot) if rule.count_by is CountBy.HEADER]
         said = [
             (self._skipped, "made no sense, or had a path that the log has cut off; they were left out"),
             (self._unknown_upstream, "were refused then and would pass: what the service would answer is not known"),
             (self._conditional, "met conditions on Host or header fields: they are taken to meet those of their route"),
             (self._credentials.assumed, "came without a key to what now needs one: they are taken to have none"),
             (self._late, f"took longer than {HORIZON:g} s and are judged later than they came"),
-            (len(by_header), f"rules count by a header that the log does not keep, and are not applied: {by_header}"),
+            *self._versions.unknown(),
         ]
         return [Unknown(requests=number, what=what) for number, what in said if number]
 
@@ -214,16 +236,18 @@ class Period:
 
 
 async def replay(
-    stream: LogStream, period: Period, *, served: Snapshot, proposed: Snapshot, progress: Progress
+    stream: LogStream, period: Period, *, judging: Judging, against: Against, progress: Progress
 ) -> ReplayAnswer:
     """Goes through the log in bounded memory, and lets others have their turn."""
     began = turn = time.perf_counter()
-    running = Replay(served=served, proposed=proposed, since=period.since)
+    versions = Versions(judging)
+    running = Replay(versions=versions, since=period.since)
     first = period.since - period.warm_up
     total, seen = await stream.count(first, period.until), 0
     async for piece in stream.pieces(first, period.until):
+        served = await versions.of(piece)
         for start in range(0, len(piece), AT_A_TIME):
-            running.feed(piece[start : start + AT_A_TIME])
+            running.feed(piece[start : start + AT_A_TIME], served)
             if time.perf_counter() - turn >= SLICE:
                 await asyncio.sleep(0)
                 turn = time.perf_counter()
@@ -233,7 +257,7 @@ async def replay(
             break
     running.finish()
     took = time.perf_counter() - began
-    return running.answer(until=period.until, took=took, complete=not progress.is_cancelled)
+    return running.answer(against=against, until=period.until, took=took, complete=not progress.is_cancelled)
 
 
 def _group(place: Place, at: float) -> Changed:
@@ -262,7 +286,3 @@ def _settle(permit: Permit, row: LoggedRequest, at: float) -> None:
         circuit.failed(permit, at, row.code)
     else:
         circuit.abandoned(permit)
-
-
-def _rules(snapshot: Snapshot) -> list[LimitRule]:
-    return [placed.rule for placed in snapshot.limits.values() if placed.rule is not None]

@@ -57,6 +57,7 @@ def test_a_running_gateway_is_asked(folder: Path, ask: Ask, tmp_path: Path) -> N
         of_row = ask("explain", "--row", str(row["id"]), port=port)
         assert "GET /orders/7 → 429 rate_limited" in of_row
         assert "It is from 'mobile'." in of_row
+        assert f"Under version {row['configuration_version']} of the configuration, which served it" in of_row
 
         scenario = tmp_path / "scenario.yaml"
         scenario.write_text(
@@ -73,6 +74,16 @@ def test_a_running_gateway_is_asked(folder: Path, ask: Ask, tmp_path: Path) -> N
         assert replayed.startswith("1 of 3 requests ")
         assert "key mobile would have seen 2 of 3 requests refused by limits, and saw 1" in replayed
         assert ask("replay", "--since", "1h", port=port).startswith("0 of 3 requests ")
+
+        served = row["configuration_version"]
+        gateway.operator.change("keys", row["key_id"], burst_size=1)
+        assert f"{served + 1}        " in ask("history", port=port)
+        assert ask("replay", "--since", "1h", port=port).startswith("1 of 3 requests ")
+        as_served = ask("replay", "--since", "1h", "--against", "served", port=port)
+        assert as_served.startswith("0 of 3 requests ")
+        assert f"served by version  requests\n{served}" in as_served
+        now = ask("explain", "--row", str(row["id"]), "--against", "in_force", port=port)
+        assert f"Under version {served + 1} of the configuration, which is in force" in now
 
 
 def test_of_a_gateway_with_workers_the_tokens_and_circuits_of_all_are_told(folder: Path, ask: Ask) -> None:
@@ -98,7 +109,8 @@ def test_the_database_answers_where_no_gateway_runs(folder: Path, ask: Ask, tmp_
     told: Any = json.loads(ask("explain", "GET", "/orders", "--key", key, "--json", port=9))
     assert (told["status"], told["stage"]) == (None, "proxy")
     assert json.loads(ask("simulate", str(scenario), "--json", "--offline", port=9))["admitted"] == 2
-    assert ask("replay", "--since", "1h", "--offline", port=9).startswith("0 of 3 requests ")
+    assert ask("replay", "--since", "1h", "--against", "served", "--offline", port=9).startswith("0 of 3 requests ")
+    assert ask("history", "--offline", port=9).startswith("version 4 is in force; 1 is the oldest that is kept\n")
     assert "GET /orders/7 → 429" in ask("explain", "--row", "3", "--offline", port=9)
     assert "with the id '4'" in ask("explain", "--row", "4", "--offline", port=9, code=1)
     assert "Say when by ISO 8601" in ask("replay", "--since", "yesterday", "--offline", port=9, code=1)

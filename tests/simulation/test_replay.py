@@ -13,6 +13,7 @@ import pytest
 from microgateway.control_plane.gateway_batches import BatchAnswer, BatchRequest
 from microgateway.control_plane.gateway_replays import ReplayAnswer
 from microgateway.control_plane.jobs import Progress
+from microgateway.control_plane.judging import Judged
 from microgateway.core.circuit import CircuitPolicy
 from microgateway.data_plane.options import Options
 from microgateway.data_plane.pipeline import State
@@ -132,7 +133,11 @@ async def replayed(
     stream: LogStream, before: Snapshot, after: Snapshot, *, since: float = BEGAN, warm_up: float = 0.0
 ) -> ReplayAnswer:
     period = Period(since=since, until=BEGAN + 86_400, warm_up=warm_up)
-    return await replay(stream, period, served=before, proposed=after, progress=Progress())
+
+    async def judging(version: int | None) -> Judged:
+        return Judged(before, after)
+
+    return await replay(stream, period, judging=judging, against="in_force", progress=Progress())
 
 
 def outcomes(answer: ReplayAnswer) -> dict[tuple[str, str], int]:
