@@ -5,18 +5,21 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import pytest
 
 from microgateway.control_plane.configuration import Configuration
-from microgateway.entities import ApiKeySpec, RouteSpec, ServiceSpec
+from microgateway.entities import ApiKeySpec, RateLimitRule, RateLimitRuleSpec, Route, RouteSpec, ServiceSpec
 from microgateway.errors import ConflictError, StartupError
 from microgateway.observability.happenings import Change
 from microgateway.persistence.database import Database, DatabaseUnavailableError, locate_database
-from microgateway.snapshot import Snapshot
+from microgateway.snapshot import Destination, Snapshot
 from tests.control_plane.control import Control, make_configuration
 
-USERS = ServiceSpec(name="users", base_url="http://127.0.0.1:9000")
+NOWHERE = "http://127.0.0.1:9000"
+USERS = ServiceSpec(name="users", base_url=NOWHERE)
 
 
 @asynccontextmanager
@@ -38,6 +41,52 @@ async def reloaded(database: Database) -> Snapshot:
 
     await make_configuration(database, publish).load()
     return published[-1]
+
+
+async def test_what_many_changes_have_led_to_is_what_is_loaded(folder: Path) -> None:
+    """Each has compiled what it changed only; the load compiles everything."""
+    dice, published = Random(20_261_126), [Snapshot()]
+
+    async def publish(snapshot: Snapshot, change: object) -> None:
+        published.append(snapshot)
+
+    async with opened(folder) as database:
+        configuration = make_configuration(database, publish)
+        services = [await configuration.create_service(ServiceSpec(name=name, base_url=NOWHERE)) for name in "ab"]
+        routes: list[Route] = []
+        rules: list[RateLimitRule] = []
+        for number in range(60):
+            spec: dict[str, Any] = {"path": f"/{dice.choice('ab')}", "service_id": dice.choice(services).id}
+            limit = {"name": f"r{number}", "count_by": "all", "requests_per_minute": 60, "burst_size": 9}
+            what = dice.choice(["add", "add", "add", "merge", "merge", "off", "drop", "rule", "service"])
+            if what == "add" or not routes:
+                routes.append(await configuration.create_route(RouteSpec.model_validate(spec)))
+            elif what == "merge":
+                await configuration.merge_route(dice.choice(routes).id, spec | {"retries": number % 5})
+            elif what == "off":
+                await configuration.merge_route(dice.choice(routes).id, {"enabled": dice.random() < 0.5})
+            elif what == "drop":
+                await configuration.delete_route(routes.pop(dice.randrange(len(routes))).id)
+            elif what == "service":
+                await configuration.merge_service(dice.choice(services).id, {"enabled": dice.random() < 0.5})
+            elif len(rules) > 2:
+                await configuration.delete_rate_limit(rules.pop(0).id)
+            else:
+                rules.append(await configuration.create_rate_limit(RateLimitRuleSpec.model_validate(limit)))
+        assert told(published[-1]) == told(await reloaded(database))
+        assert published[-1].version == len(published)  # every change has led to the next version
+
+
+def told(snapshot: Snapshot) -> list[Any]:
+    """Which route takes what, in which order they are asked, where they lead, and which rules apply."""
+    found: list[Any] = [dict(snapshot.upstreams), list(snapshot.limits)]
+    for path in (b"/a", b"/b", b"/c"):
+        match = snapshot.match(b"GET", b"a.example", path)
+        found.append([rule.target.id for rule in snapshot.routes.rules_on(path)])
+        if isinstance(match, Destination):
+            rules = match.rules and [rule.id for rule in match.rules.others]
+            found.append((match.id, match.upstream, rules))
+    return found
 
 
 class Brake:

@@ -1,5 +1,6 @@
 """The router: tables for what a route takes, and a plain reference that it must always agree with."""
 
+import sys
 from collections.abc import Sequence
 
 import pytest
@@ -151,6 +152,27 @@ def test_a_miss_says_why() -> None:
     assert router.match(b"get", HOST, b"/a") == NotRouted((b"GET", b"PUT")), (
         "methods are case-sensitive (RFC 9110, 9.1)"
     )
+
+
+def test_a_changed_table_shares_with_the_one_before_it_what_has_not_changed() -> None:
+    rules = [rule(f"/{team}/v{version}/{number}") for team in "abcd" for version in "123" for number in range(100)]
+    table = Router(rules)
+    before = sys.getallocatedblocks()
+    changed = table.changed([rules[7]], [rule("/a/v1/new", age=7)])
+    assert sys.getallocatedblocks() - before < 100
+    assert changed.match(b"GET", HOST, b"/a/v1/new") == "/a/v1/new"
+    assert table.match(b"GET", HOST, b"/a/v1/new") == NotRouted(())
+    assert len(list(changed.rules())) == len(list(table.rules())) == len(rules)
+
+
+def test_a_table_that_everything_was_taken_from_is_as_it_was_at_the_beginning() -> None:
+    rules = [rule("/any/b"), rule("/a/{x}/c"), rule("/a/{x}", match="prefix"), rule("/", hosts=["b.example"])]
+    table = Router(rules[:1]).changed([], rules[1:])
+    assert table.match(b"GET", HOST, b"/a/x/c") == "/a/{x}/c"
+    for gone in rules:
+        table = table.changed([gone], [])
+    assert [list(table.rules()), table.match(b"GET", HOST, b"/any/b")] == [[], NotRouted(())]
+    assert list(table.telling_paths(PathPattern.parse("/"))) == [b"/", b"/any"], "nothing is left of their ways"
 
 
 def test_candidates_are_all_that_take_the_path() -> None:

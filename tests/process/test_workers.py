@@ -100,10 +100,21 @@ def test_a_change_is_in_force_everywhere_when_the_call_returns(gateway: Gateway,
         assert spread(gateway, asked) == {200: CONNECTIONS}
         gateway.operator.delete("keys", key["id"])
         assert spread(gateway, asked) == {401: CONNECTIONS}
+        gateway.operator.change("routes", route["id"], auth="none")
+        assert spread(gateway, asked) == {200: CONNECTIONS}
         gateway.operator.delete("routes", route["id"])
-    assert spread(gateway, request("/changes")) == {200: CONNECTIONS}
+        assert spread(gateway, asked) == {401: CONNECTIONS}
+    guard = gateway.operator.create(
+        "rate-limits", name="guard", service_id=service["id"], count_by="all", requests_per_minute=1, burst_size=1
+    )
+    assert spread(gateway, request("/changes")) == {200: 1, 429: CONNECTIONS - 1}
+    gateway.operator.change("rate-limits", guard["id"], enabled=False)
+    gateway.operator.change("services", service["id"], enabled=False)
+    assert spread(gateway, request("/changes")) == {503: CONNECTIONS}
+    gateway.operator.change("services", service["id"], enabled=True)
+    assert spread(gateway, request("/changes/last")) == {200: CONNECTIONS}
     version = gateway.operator.http.get("/api/config/history").json()["version"]
-    rows = gateway.operator.http.get(f"/api/logs?path=/changes&page_size={CONNECTIONS}").json()["items"]
+    rows = gateway.operator.http.get(f"/api/logs?path=/changes/last&page_size={CONNECTIONS}").json()["items"]
     assert [row["configuration_version"] for row in rows] == [version] * CONNECTIONS  # whichever worker it was
 
 
