@@ -11,6 +11,7 @@ turns out to have been closed by the other side. Such a request is repeated once
 """
 
 from enum import Enum
+from typing import Protocol
 
 from microgateway.core.token_bucket import Limit, TokenBucket
 
@@ -50,8 +51,16 @@ class Verdict(Enum):
 _REPEATS = frozenset((Verdict.REPEAT_UNSENT, Verdict.REPEAT_STALE, Verdict.REPEAT_IDEMPOTENT))
 
 
-class RetryBudget:
+class Budget(Protocol):
     """What one service may get in retries. `now` is nanoseconds."""
+
+    def spend(self, now: int) -> bool:
+        """Takes one retry, if there is one."""
+        ...
+
+
+class RetryBudget:
+    """A budget in this process's memory."""
 
     __slots__ = ("_bucket",)
 
@@ -72,7 +81,7 @@ def judge(
     was_stale_before: bool,
     retries_left: int,
     seconds_left: float,
-    budget: RetryBudget,
+    budget: Budget,
     now: int,
 ) -> Verdict:
     """The verdict on one failed attempt. Spends one of the budget's retries where it says that it may be repeated."""

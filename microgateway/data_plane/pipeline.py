@@ -17,7 +17,7 @@ from microgateway.data_plane.gates import stopped_at
 from microgateway.data_plane.standing import Judgements, Standing
 from microgateway.exchange import Decision, Judgement, Postponed, Problem
 from microgateway.snapshot import Destination, Principal, Snapshot
-from microgateway.state.interfaces import Circuits, Limiter
+from microgateway.state.interfaces import Circuits, Limiter, RetryBudgets
 from microgateway.state.limits import Claim
 from microgateway.state.memory import MemoryRetryBudgets
 from microgateway.state.targets import MemoryTargets
@@ -42,11 +42,12 @@ class State:
         circuits: Circuits,
         authentication: Authentication | None = None,
         targets: MemoryTargets | None = None,
+        retry_budgets: RetryBudgets | None = None,
     ) -> None:
         self.authentication = authentication or Authentication()
         self.limiter = limiter
         self.circuits = circuits
-        self.retry_budgets = MemoryRetryBudgets()
+        self.retry_budgets = retry_budgets or MemoryRetryBudgets()
         self.targets = targets or MemoryTargets()
         self.judgements = Judgements()
 

@@ -45,6 +45,7 @@ from microgateway.state.interfaces import Circuits, Limiter
 from microgateway.state.limits import MemoryLimiter
 from microgateway.state.memory import MemoryCircuits
 from microgateway.state.shared_circuits import SharedCircuits
+from microgateway.state.shared_limits import SharedLimiter
 from microgateway.state.targets import MemoryTargets
 
 # A request leaves no cycles behind, so reference counting frees it; what is left for the collector is the control
@@ -234,10 +235,13 @@ class Gateway:
         return self._front.processes if isinstance(self._front, Fleet) else ()
 
     async def _publish(self, snapshot: Snapshot, change: SnapshotChange | None) -> None:
+        before = self._listener.snapshot.limits.keys()
         self._observatory.configuration_changes(self._listener.snapshot, snapshot)
         self._listener.apply(snapshot)
         if isinstance(self._front, Fleet):
             await self._front.publish(snapshot, change)
+        if isinstance(self._limiter, SharedLimiter) and before - snapshot.limits.keys():
+            self._limiter.reclaim(snapshot.limits.keys())  # now that no worker asks them any more
         self._checker.apply(snapshot.upstreams)
 
     async def _flush(self) -> None:

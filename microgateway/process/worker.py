@@ -41,6 +41,7 @@ from microgateway.process.link import Kind, Link
 from microgateway.process.shared_state import SharedState
 from microgateway.process.worker_messages import Report, WorkerSetup
 from microgateway.snapshot import KeyChange, KeyRing, Snapshot, SnapshotChange
+from microgateway.state.shared_retries import SharedRetryBudgets
 from microgateway.state.targets import MemoryTargets
 
 REPORT_INTERVAL = 0.25  # seconds
@@ -147,15 +148,16 @@ class Worker:
             self._feed.start_on(log)
             sinks.append(self._feed)
         recorder = Recorder(Usage(), sinks, counters=[counting.count])
-        circuits = self._state.circuits(self._number, [self._tell])
+        limiter, circuits = self._state.limiter(self._number), self._state.circuits(self._number, [self._tell])
         listener = Listener(
             options=proxy_options(settings),
             snapshot=Snapshot(),
             state=State(
-                self._state.limiter(self._number),
+                limiter,
                 circuits,
                 authentication(settings, verifier(settings, setup.secret, SystemClock())),
                 self._targets,
+                SharedRetryBudgets(limiter),
             ),
             recorder=recorder,
         )

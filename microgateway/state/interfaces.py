@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from microgateway.core.circuit import Breaker, CircuitPolicy, CircuitState, Numbers, Permit, Refusal
 from microgateway.core.limit_rules import Subject
 from microgateway.core.outcome_window import OutcomeWindow
+from microgateway.core.retry import Budget
 from microgateway.core.token_bucket import Grant, Limit, TokenBucket
 from microgateway.exchange import Event
 from microgateway.state.limits import Claim, Limiting, ToldAgain
@@ -61,6 +62,18 @@ class Limiter(Protocol):
 
     def keep_only(self, spaces: Collection[str]) -> None:
         """Forgets the buckets of rules that are not among these."""
+        ...
+
+
+class RetryBudgets(Protocol):
+    """One retry budget for each service."""
+
+    def of(self, service_id: str, now: int) -> Budget:
+        """The service's budget; `now` is nanoseconds."""
+        ...
+
+    def keep_only(self, service_ids: Collection[str]) -> None:
+        """Forgets the budgets of services that are not among these."""
         ...
 
 

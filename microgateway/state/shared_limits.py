@@ -22,6 +22,7 @@ from microgateway.state.shared_rooms import ADMITTED, OVERFLOWED, REFUSED, SHADO
 
 MOST_REMEMBERED = 200_000  # places of one room that a process keeps in mind: about 40 MB
 SECRET_SIZE = 32
+RETRIES = "retries"  # a room that is no rule's
 
 
 class SharedLimits:
@@ -67,13 +68,14 @@ class SharedLimits:
 class SharedRoom:
     """One rule's buckets and counters, as one process uses them; `places` are the buckets that it has found."""
 
-    __slots__ = ("_limits", "_process", "number", "overflow", "places", "space", "table")
+    __slots__ = ("_limits", "_process", "_tag", "number", "overflow", "places", "space", "table")
 
     def __init__(self, limits: SharedLimits, space: str, process: int) -> None:
         self._limits = limits
         self._process = process
         self.space = space
         self.number = limits.rooms.number_of(limits.digest_of_room(space))
+        self._tag = limits.rooms.tag(self.number)
         self.table = limits.keys if space == Principal.space else limits.rules
         self.overflow = Place(limits.rooms.locks, self.number, 0, limits.rooms.bucket(self.number))
         self.places: dict[Subject, Place] = {}
@@ -92,7 +94,7 @@ class SharedRoom:
         digest = self._limits.digest_of_bucket(self.space, subject)
         may_make = most is None or self.subjects < most
         place, is_new = self.table.place_of(
-            digest, now, self.number if may_make else None, lambda: self._begin(limit, now)
+            digest, now, self._tag if may_make else None, lambda: self._begin(limit, now)
         )
         if place is None:
             return self.overflow
@@ -219,7 +221,12 @@ class SharedLimiter:
     def reclaim(self, spaces: Collection[str]) -> None:
         """Gives up the rooms of rules that are not among these. For one process only, once no other uses them."""
         self.keep_only(spaces)
-        self._limits.rooms.keep_only({self._limits.digest_of_room(space) for space in (*spaces, Principal.space)})
+        kept = (*spaces, Principal.space, RETRIES)
+        self._limits.rooms.keep_only({self._limits.digest_of_room(space) for space in kept})
+
+    def take_retry(self, service_id: str, limit: Limit, now: int) -> bool:
+        """One of the retries that a service may get; `now` is nanoseconds."""
+        return self._take_together([(self.room(RETRIES), service_id, limit, True)], now)[0].admitted
 
     def _missing_of(self, limiting: Limiting, subject: Subject, now: int) -> int:
         """What is missing from a bucket, or, where there is none, from the shared one that it would begin with."""
@@ -297,8 +304,10 @@ class SharedLimiter:
         room = self._rooms[space] = SharedRoom(self._limits, space, self._process)
         return room
 
-    def _forgotten(self, room: int) -> None:
-        self._limits.rooms.count(room, SUBJECTS, self._process, -1)
+    def _forgotten(self, tag: int) -> None:
+        room = self._limits.rooms.room_of(tag)
+        if room is not None:
+            self._limits.rooms.count(room, SUBJECTS, self._process, -1)
 
 
 def _as_it_stands(limit: Limit, missing: int) -> Grant:

@@ -2,6 +2,9 @@
 
 Each process counts in a column of its own, which nobody else writes: so counting needs no lock, and a process that dies
 takes no counts with it. A room's lock guards the bucket. One more lock, the last, guards which rooms there are.
+
+A room that was given up goes to another rule. Buckets of the rule before are still about until they are full, so each
+bears the room's number and how often it had been given away by then, and is no more counted where that is another time.
 """
 
 from collections.abc import Collection
@@ -17,6 +20,8 @@ ADMITTED, REFUSED, SHADOWED, OVERFLOWED, SUBJECTS = range(COUNTERS)
 _DIGEST_SIZE = 16
 _DIGESTS = Struct("QQ")
 _BUCKET_SIZE = 8 * WORD
+_TIMES = 7  # the bucket's last word, which a bucket of a room's own has no use for: how often it was given away
+_NUMBER_BITS = 16
 _ROOM_SIZE = _BUCKET_SIZE + COUNTERS * MOST_PROCESSES * WORD
 _WORD_MASK = (1 << 64) - 1
 
@@ -48,7 +53,9 @@ class RoomTable:
                 if number is None:
                     return MOST_ROOMS - 1
                 begin = self._rooms + number * _ROOM_SIZE
+                times = self._memory.words[begin // WORD + _TIMES]
                 self._memory.bytes[begin : begin + _ROOM_SIZE] = bytes(_ROOM_SIZE)
+                self._memory.words[begin // WORD + _TIMES] = times + 1
                 _DIGESTS.pack_into(self._memory.bytes, self._digests + number * _DIGEST_SIZE, *words)
             return number
         finally:
@@ -66,12 +73,23 @@ class RoomTable:
         """Gives the other rooms up."""
         self.locks.acquire(MOST_ROOMS)
         try:
-            for number in range(MOST_ROOMS):
-                begin = self._digests + number * _DIGEST_SIZE
-                if self._memory.bytes[begin : begin + _DIGEST_SIZE] not in digests:
+            kept = {_DIGESTS.unpack(digest) for digest in digests} | {(0, 0)}
+            there = self._memory.bytes[self._digests : self._rooms]
+            for number, words in enumerate(_DIGESTS.iter_unpack(there)):
+                if words not in kept:
+                    begin = self._digests + number * _DIGEST_SIZE
                     self._memory.bytes[begin : begin + _DIGEST_SIZE] = bytes(_DIGEST_SIZE)
         finally:
             self.locks.release(MOST_ROOMS)
+
+    def tag(self, number: int) -> int:
+        """What buckets bear that belong to this room, as it is given away at the moment."""
+        return number | self._memory.words[(self._rooms + number * _ROOM_SIZE) // WORD + _TIMES] << _NUMBER_BITS
+
+    def room_of(self, tag: int) -> int | None:
+        """The room with this tag; None where it is another rule's by now."""
+        number = tag & (1 << _NUMBER_BITS) - 1
+        return number if self.tag(number) == tag else None
 
     def bucket(self, number: int) -> int:
         """The byte at which the bucket is that those without one share."""

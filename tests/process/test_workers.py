@@ -118,6 +118,19 @@ def test_a_change_is_in_force_everywhere_when_the_call_returns(gateway: Gateway,
     assert [row["configuration_version"] for row in rows] == [version] * CONNECTIONS  # whichever worker it was
 
 
+def test_a_rule_that_is_deleted_gives_its_room_in_the_memory_back(gateway: Gateway, upstream: Upstream) -> None:
+    gateway.operator.create_public_route("/ruled", upstream.url)
+    for _ in range(3):
+        rule = gateway.operator.create(
+            "rate-limits", name="ruled", path="/ruled", count_by="address", requests_per_minute=1, burst_size=5
+        )
+        assert spread(gateway, request("/ruled")) == {200: 5, 429: CONNECTIONS - 5}
+        shown = gateway.operator.http.get(f"/api/rate-limits/{rule['id']}").json()
+        assert (shown["admitted"], shown["refused"], shown["subjects"]) == (5, CONNECTIONS - 5, 1)
+        gateway.operator.delete("rate-limits", rule["id"])
+    assert spread(gateway, request("/ruled")) == {200: CONNECTIONS}
+
+
 def test_a_circuit_is_one_circuit(gateway: Gateway) -> None:
     service = gateway.operator.create(
         "services",

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from microgateway.core.token_bucket import Limit
+from microgateway.core.token_bucket import NANOSECONDS, Limit
 from microgateway.state.limits import Claim
 from microgateway.state.shared_limits import SharedLimiter, SharedLimits
 from tests.state.areas import died_on_the_way, ended_well, forked, shared_limits
@@ -130,3 +130,20 @@ def test_a_full_table_shares_and_says_so() -> None:
         together = [limiter.take(client, TEN, NOW).admitted for client in ("ida", "emil") * 6]
         assert together.count(True) == TEN.burst
         assert limiter.room("").overflowed == TEN.burst
+
+
+def test_a_room_given_up_is_the_next_rule_s_and_its_old_buckets_are_not() -> None:
+    with shared_limits() as limits:
+        control, worker = (SharedLimiter(limits, process=number) for number in range(2))
+        rooms = []
+        for number in range(3):
+            worker.take_all([(rule(f"rule {number}", TEN), "1.2.3.4")], NOW + 100.0 * number)
+            rooms.append(worker.room(f"rule {number}").number)
+            if number < 2:
+                worker.keep_only(())
+                control.reclaim(())
+        assert len(set(rooms)) == 1
+        last = control.room("rule 2")
+        assert (last.admitted, last.subjects) == (1, 1)
+        assert limits.rules.sweep(1_000, int((NOW + 200.0) * NANOSECONDS)) == 2
+        assert last.subjects == 1, "the buckets that were given up were those of other rules"
