@@ -7,4 +7,4 @@ source scripts/environment.sh
 source scripts/browser.sh
 prepare_environment requirements.txt requirements-dev.txt
 prepare_browser
-exec "$VENV_PYTHON" -m pytest --numprocesses auto --dist worksteal "$@"
+exec "$VENV_PYTHON" -m pytest --numprocesses auto --dist worksteal --durations 20 "$@"

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -33,6 +34,15 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     if not config.getoption("--hypothesis-profile"):
         hypothesis.settings.load_profile("usual")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The last lines are the names of what failed, one each: they are still there where an output is cut."""
+    reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and not hasattr(config, "workerinput"):
+        for outcome in ("failed", "error"):
+            for report in reporter.stats.get(outcome, ()):
+                reporter.write_line(f"{outcome}: {report.nodeid}")
 
 
 @pytest.fixture

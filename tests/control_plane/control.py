@@ -41,6 +41,7 @@ from microgateway.testing import FakeClock
 from microgateway.tokens.key_sources import KeySources
 from microgateway.tokens.signing import Signer
 from microgateway.tokens.verifying import Verifier
+from tests.kit.databases import lay_tables
 
 TOKEN = "an admin token of a test"
 SECRET = b"a secret of a test, long enough for HMAC"
@@ -144,6 +145,7 @@ async def running_control(folder: Path) -> AsyncIterator[Control]:
         published.append(snapshot)
         checker.apply(snapshot.upstreams)
 
+    lay_tables(folder)
     database = Database(locate_database(None, folder))
     await database.open()
     changes: list[Change] = []
@@ -158,7 +160,7 @@ async def running_control(folder: Path) -> AsyncIterator[Control]:
     control.app = create_app(
         configuration=configuration,
         live=live,
-        log=LogBook(reader=RequestLog(control.log_database), feed=None, flush=_nothing),
+        log=LogBook(reader=RequestLog(control.log_database, now=clock.now), feed=None, flush=_nothing),
         clock=clock,
         admin_token=TOKEN,
         verifier=verifier,

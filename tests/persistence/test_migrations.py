@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,13 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
 from microgateway.errors import StartupError
 from microgateway.persistence.database import Database, locate_database, locate_log
 from microgateway.persistence.log_tables import metadata as log_metadata
-from microgateway.persistence.migration import REQUEST_LOG, migration_config
+from microgateway.persistence.migration import CONFIGURATION, REQUEST_LOG, Chain, migration_config
 from microgateway.persistence.repository import Repository
 from microgateway.persistence.tables import metadata
 
@@ -51,6 +53,25 @@ async def test_opening_again_changes_nothing(database: Database) -> None:
     await database.open()
     async with database.reading.connect() as connection:
         assert (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalars().all() == ["0011"]
+
+
+@pytest.mark.parametrize("chain", [CONFIGURATION, REQUEST_LOG])
+async def test_the_newest_migration_is_known_by_its_file(chain: Chain, database: Database) -> None:
+    """Alembic, which reads all of them, is asked only where a database is not at this one."""
+    async with database.reading.connect() as connection:
+        config = await connection.run_sync(migration_config, chain)
+    assert ScriptDirectory.from_config(config).get_heads() == [chain.newest()]
+
+
+async def test_a_database_that_is_up_to_date_is_opened_without_alembic(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "alembic", None)  # as if it were not there
+    await database.open()
+    async with database.writing.begin() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    with pytest.raises(ImportError):
+        await database.open()
 
 
 async def test_the_way_back_leaves_nothing(database: Database) -> None:

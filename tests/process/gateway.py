@@ -9,6 +9,7 @@ from typing import Any
 import httpx2
 
 from tests.kit.client import Answer, Client
+from tests.kit.databases import lay_tables
 from tests.kit.messages import lines
 from tests.kit.waiting import PATIENCE
 from tests.process.command import RUN, UVICORN, WORKERS, Command, environment, running_command
@@ -101,7 +102,12 @@ def assert_problem(answer: Answer, status: int, code: str, stage: str) -> None:
 
 @contextmanager
 def running_gateway(data_folder: Path, *, entry: str = "run", umask: int = -1, **variables: str) -> Iterator[Gateway]:
-    """A gateway from the moment that it has announced its ports; `entry` says by which of `ENTRIES` it is started."""
+    """A gateway from the moment that it has announced its ports; `entry` says by which of `ENTRIES` it is started.
+
+    A new data folder has its tables already, unless the gateway is to make the folder under some `umask`.
+    """
+    if umask < 0:
+        lay_tables(data_folder)
     with running_command(ENTRIES[entry], environment(data_folder, **variables), umask=umask) as command:
         proxy_port = int(command.stderr.wait_for(_PROXY_PORT)[1])
         control_port = int(command.stderr.wait_for(_CONTROL_PORT[entry])[1])

@@ -42,7 +42,17 @@ def written(path: Path, text: str) -> str:
     return str(path)
 
 
-FAULTS = (
+FAULTS = (  # one when the settings are read, one when the gateway is put together, and one when it is opened
+    Fault("a port that is no number", ("MICROGATEWAY_PORT",), lambda folder: {"MICROGATEWAY_PORT": "x"}),
+    Fault("a database URL that is none", ("DATABASE_URL",), lambda folder: {"DATABASE_URL": "hunter2 is no URL"}),
+    Fault(
+        "a seed file that is missing",
+        ("seed file", "nowhere.json", "No such file"),
+        lambda folder: {"MICROGATEWAY_SEED": str(folder / "nowhere.json")},
+    ),
+)
+# These take the same ways to the same line, however the gateway is started; `run` stands for all.
+MORE_FAULTS = (
     Fault(
         "a database of another kind",
         ("DATABASE_URL", "'mysql'"),
@@ -53,21 +63,11 @@ FAULTS = (
         ("DATABASE_URL", "postgresql"),
         lambda folder: {"DATABASE_URL": "postgresql://gateway:hunter2@127.0.0.1:1/gateway"},
     ),
-    Fault("a database URL that is none", ("DATABASE_URL",), lambda folder: {"DATABASE_URL": "hunter2 is no URL"}),
     Fault(
         "a data folder below a file",
         ("MICROGATEWAY_DATA_DIR", "file/data", "Not a directory"),
         lambda folder: {"MICROGATEWAY_DATA_DIR": written(folder / "file", "") + "/data"},
     ),
-    Fault("a port that is no number", ("MICROGATEWAY_PORT",), lambda folder: {"MICROGATEWAY_PORT": "x"}),
-    Fault(
-        "a seed file that is missing",
-        ("seed file", "nowhere.json", "No such file"),
-        lambda folder: {"MICROGATEWAY_SEED": str(folder / "nowhere.json")},
-    ),
-)
-# These take the same way to the same line, however the gateway is started; `run` stands for both.
-MORE_FAULTS = (
     Fault(
         "two settings at once",
         ("MICROGATEWAY_PROXY_PORT", "CIRCUIT_RECOVERY_TIMEOUT"),
@@ -201,7 +201,7 @@ def has_open(command: Command, path: Path) -> bool:
 
 
 def test_ctrl_c_while_it_starts(tmp_path: Path) -> None:
-    """Somebody else writes to the database, so this gateway waits for its turn; the operator does not."""
+    """Somebody else writes to the database, so this gateway waits for its turn, and then has no use for it."""
     database = data(tmp_path) / "microgateway.db"
     with closing(sqlite3.connect(database, isolation_level=None)) as other:
         other.execute("PRAGMA journal_mode = WAL")
@@ -209,6 +209,7 @@ def test_ctrl_c_while_it_starts(tmp_path: Path) -> None:
         with running_command(RUN, environment(tmp_path / "data")) as command:
             until(lambda: has_open(command, database), "it gets as far as the database")
             command.interrupt()
+            other.execute("ROLLBACK")
             assert command.wait() == 128 + signal.SIGINT
             assert command.said == ""
 

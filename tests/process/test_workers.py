@@ -17,6 +17,7 @@ from tests.kit.waiting import PATIENCE, until
 from tests.process.command import REPOSITORY, environment
 from tests.process.gateway import Gateway, request, running_gateway
 from tests.process.stoppable import stoppable_upstream
+from tests.process.test_request_log import logged
 from tests.process.traffic import traffic
 
 CONNECTIONS = 16
@@ -87,8 +88,7 @@ def test_a_key_s_limit_is_one_limit_and_everything_is_counted_once(gateway: Gate
 
     wanted = (CONNECTIONS, CONNECTIONS - 5, 5, CONNECTIONS, CONNECTIONS)
     until(lambda: told() == wanted, "everything is counted, and written")
-    rows = gateway.operator.http.get("/api/logs", params={"page_size": 100}).json()["items"]
-    assert Counter(row["status"] for row in rows) == {200: 5, 429: CONNECTIONS - 5}
+    assert Counter(row["status"] for row in logged(gateway)) == {200: 5, 429: CONNECTIONS - 5}
 
 
 def test_a_change_is_in_force_everywhere_when_the_call_returns(gateway: Gateway, upstream: Upstream) -> None:
