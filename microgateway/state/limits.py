@@ -264,31 +264,37 @@ class MemoryLimiter:
 def _take_together(held: Sequence[HeldClaim], now: int) -> ToldAgain | None:
     """`take_again` for several buckets."""
     for claim in held:
-        limit = claim.limit
-        if claim.bucket.limit is not limit and not claim.find():
-            return None
-        bucket = claim.bucket
+        bucket, limit = claim.bucket, claim.limit
+        if bucket.limit is not limit:
+            if not claim.find():
+                return None
+            bucket = claim.bucket
+        level = bucket.level
         elapsed = now - bucket.updated
         if elapsed > 0:
-            level = bucket.level + elapsed * limit.per_minute
-            bucket.level = level if level < limit.capacity else limit.capacity
+            level += elapsed * limit.per_minute
+            if level > limit.capacity:
+                level = limit.capacity
+            bucket.level = level
             bucket.updated = now
-        if bucket.level < TOKEN:
+        if level < TOKEN:
             return None
-    least, tightest = 0, None
+    least, bound, tightest = 0, 0, None
     for claim in held:
         bucket = claim.bucket
         bucket.level = level = bucket.level - TOKEN
         claim.room.admitted += 1
         if claim.enforced and (
-            tightest is None or (level < least + TOKEN and _is_tighter(level, claim.limit, least, tightest.limit))
+            tightest is None or (level < bound and _is_tighter(level, claim.limit, least, tightest.limit))
         ):
-            least, tightest = level, claim.told
+            least, bound, tightest = level, level + TOKEN, claim.told
     return least, tightest
 
 
 def _is_tighter(level: int, limit: Limit, other_level: int, other: Limit) -> bool:
     """Whether the first has fewer whole tokens left, or as many and a longer way to a full bucket."""
+    if limit.capacity == other.capacity and limit.per_minute == other.per_minute:
+        return level < other_level
     left, other_left = level // TOKEN, other_level // TOKEN
     if left != other_left:
         return left < other_left
