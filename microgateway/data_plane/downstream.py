@@ -1,23 +1,8 @@
-"""One client connection: reads requests strictly and in turn, has each judged, and writes the answers in order.
-
-A connection is in one of six phases, which say what arriving bytes are:
-
-    HEAD     the beginning of the next request, or nothing yet
-    BODY     the body of the request that is being forwarded
-    ANSWER   the request is whole and its answer on the way: bytes are requests to come, kept up to a bound
-    TUNNEL   the connection was upgraded: bytes are the upstream's
-    LINGER   the last answer was written before the request's end: bytes are read and dropped, since a connection
-             closed with bytes unread would be reset, and the answer lost
-    CLOSED
-"""
+"""One client connection: reads requests strictly and in turn, has each judged, and writes the answers in order."""
 
 import asyncio
 import functools
-import os
 import re
-import socket
-import struct
-from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from microgateway.core.circuit import Permit
@@ -25,6 +10,16 @@ from microgateway.core.field_sections import CHUNKED, NO_BODY, FieldSection
 from microgateway.core.fields import HeadError
 from microgateway.core.framing import BodyReader, ChunkedReader, FixedReader, Piece
 from microgateway.core.requests import RequestHead
+from microgateway.data_plane.client_connection import (
+    ANSWER,
+    BODY,
+    CLOSED,
+    HEAD,
+    MOST_PIPELINED,
+    NEVER,
+    TUNNEL,
+    ClientConnection,
+)
 from microgateway.data_plane.forwarding import Forwarding
 from microgateway.data_plane.gates import cors_fields
 from microgateway.data_plane.head_reader import HeadReader
@@ -39,26 +34,9 @@ from microgateway.exchange import CLIENT_CLOSED_REQUEST, Exchange, Postponed, Pr
 if TYPE_CHECKING:
     from microgateway.data_plane.plane import Plane
 
-MOST_PIPELINED = 65_536  # bytes of requests to come that are kept while one is answered
-LINGER_TIME = 2.0  # seconds
 HALF_CLOSE_GRACE = 1.0  # seconds for an answer to begin once the client has stopped sending
-DRAIN_GRACE = 0.5  # seconds for a request that is on its way when the gateway begins to stop
-NEVER = float("inf")
 _EMPTY_LINES = re.compile(rb"(?:\r\n)+")
 _NO_HEAD = RequestHead(b"", FieldSection())
-_RESET = struct.pack("ii", 1, 0)  # linger: on, for no time
-
-
-class Phase(Enum):
-    HEAD = 1
-    BODY = 2
-    ANSWER = 3
-    TUNNEL = 4
-    LINGER = 5
-    CLOSED = 6
-
-
-_HEAD, _BODY, _ANSWER, _TUNNEL, _LINGER, _CLOSED = Phase  # names of their own: an enum's members cost a look-up each
 
 
 class HeldRequest(NamedTuple):
@@ -70,8 +48,8 @@ class HeldRequest(NamedTuple):
     exchange: Exchange
 
 
-class Downstream(asyncio.Protocol):
-    """The protocol on a client's socket. `deadline` is when the sweep ends the present phase, in monotonic seconds."""
+class Downstream(ClientConnection):
+    """The protocol on a client's socket."""
 
     __slots__ = (
         "_again",
@@ -79,41 +57,23 @@ class Downstream(asyncio.Protocol):
         "_body",
         "_body_bytes",
         "_body_limit",
-        "_eof_at",
         "_forwarding",
         "_heads",
         "_held",
         "_in_loop",
-        "_paused",
-        "_pending",
-        "_phase",
-        "_plane",
         "_requests_left",
         "_tunnel",
-        "deadline",
-        "peer",
         "spare",
-        "transport",
-        "writable",
     )
 
-    transport: asyncio.Transport
-    peer: Peer
-
     def __init__(self, plane: "Plane") -> None:
-        self._plane = plane
+        super().__init__(plane)
         # The connection's lifetime
         self._heads = HeadReader(plane.options, plane.request_fields)
         self._again = b""  # the last read that was one request and nothing else: the same bytes are the same head
         self._again_head = _NO_HEAD
-        self._phase = _HEAD
-        self._pending = b""
         self._requests_left = plane.options.client_max_requests
-        self._eof_at = NEVER
-        self.deadline = NEVER
-        self.writable = True
         self.spare: Forwarding | None = None  # that of a request before, as good as new
-        self._paused = False  # whether this client is not read from for now
         self._in_loop = False
         # One request's lifetime
         self._forwarding: Forwarding | None = None
@@ -140,7 +100,7 @@ class Downstream(asyncio.Protocol):
             self._refuse(TOO_MANY_CONNECTIONS)
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._phase = _CLOSED
+        self._phase = CLOSED
         self._plane.downstreams.discard(self)
         self._pending = b""
         if self._forwarding is not None:
@@ -153,10 +113,10 @@ class Downstream(asyncio.Protocol):
 
         Its answer may still be wanted (a half-close), or nobody is there any more.
         """
-        if self._phase is _TUNNEL and self._tunnel is not None:
+        if self._phase is TUNNEL and self._tunnel is not None:
             self._tunnel.client_stopped()
             return True
-        if self._phase is _ANSWER and self._forwarding is not None:
+        if self._phase is ANSWER and self._forwarding is not None:
             self._eof_at = self._plane.now()
             return True
         return False
@@ -170,24 +130,24 @@ class Downstream(asyncio.Protocol):
         self.writable = True
         if self._forwarding is not None:
             self._forwarding.client_caught_up()
-        elif self._phase is _HEAD:
+        elif self._phase is HEAD:
             self._go_on()
 
     def data_received(self, data: bytes) -> None:
         phase = self._phase
-        if phase is _HEAD and self.writable:
+        if phase is HEAD and self.writable:
             if data == self._again and not self._pending:
                 self._begin(self._again_head, data, len(data))
                 return
             self._pending = self._pending + data if self._pending else data
             self._read_requests()
-        elif phase is _BODY:
+        elif phase is BODY:
             self._read_body(data)
-        elif phase is _ANSWER or phase is _HEAD:
+        elif phase is ANSWER or phase is HEAD:
             self._pending += data
             if len(self._pending) > MOST_PIPELINED:
                 self.pause_reading()
-        elif phase is _TUNNEL and self._tunnel is not None:
+        elif phase is TUNNEL and self._tunnel is not None:
             self._tunnel.from_client(data)
 
     # -- reading -------------------------------------------------------------------------------------------------------
@@ -198,7 +158,7 @@ class Downstream(asyncio.Protocol):
         An answer may be there at once; then this loop goes on by itself, and `_go_on` does not begin it a second time.
         """
         self._in_loop = True
-        while self._phase is _HEAD and self._pending and self.writable:
+        while self._phase is HEAD and self._pending and self.writable:
             data = self._pending
             if data[:2] == b"\r\n":  # RFC 9112, 2.2: an empty line before a request is skipped
                 self._pending = data[cast(re.Match[bytes], _EMPTY_LINES.match(data)).end() :]
@@ -247,7 +207,7 @@ class Downstream(asyncio.Protocol):
             self._forwarding = forwarding
             self.deadline = NEVER
             if head.section.body == NO_BODY:
-                self._phase = _ANSWER
+                self._phase = ANSWER
                 if position < len(data):
                     self._pending = data[position:]
                 forwarding.start(head, destination, outcome, exchange)
@@ -264,7 +224,7 @@ class Downstream(asyncio.Protocol):
     def _hold(self, postponed: Postponed, held: HeldRequest) -> None:
         """The judgement has to wait, and what comes meanwhile is kept. The sweep sees that it does not take long."""
         self._held = held
-        self._phase = _ANSWER
+        self._phase = ANSWER
         self.deadline = postponed.until
         postponed.then(functools.partial(self._judge_again, held))
 
@@ -273,7 +233,7 @@ class Downstream(asyncio.Protocol):
         if self._held is not held:
             return
         self._held = None
-        self._phase = _HEAD
+        self._phase = HEAD
         data, self._pending = held.data + self._pending, b""
         if self._paused:
             self.resume_reading()
@@ -306,7 +266,7 @@ class Downstream(asyncio.Protocol):
         limit = self._body_limit
         self._body = body = ChunkedReader() if head.section.body == CHUNKED else FixedReader(head.section.body)
         self._body_bytes = 0
-        self._phase = _BODY
+        self._phase = BODY
         if limit and head.section.body > limit:
             forwarding.client_erred(BODY_TOO_LARGE)
             return
@@ -340,7 +300,7 @@ class Downstream(asyncio.Protocol):
         """Counts it; at its end, what stands behind it is the next request."""
         self._body_bytes += sum(map(len, pieces))
         if cast(BodyReader, self._body).done:
-            self._phase = _ANSWER
+            self._phase = ANSWER
             self._body = None
             if consumed < len(data):
                 self._pending = bytes(memoryview(data)[consumed:])
@@ -383,24 +343,6 @@ class Downstream(asyncio.Protocol):
 
     # -- what a forwarding calls ---------------------------------------------------------------------------------------
 
-    def write(self, data: bytes) -> None:
-        if self._phase is not _CLOSED:
-            self.transport.write(data)
-
-    def writelines(self, pieces: list[Piece]) -> None:
-        if self._phase is not _CLOSED:
-            self.transport.writelines(pieces)
-
-    def pause_reading(self) -> None:
-        if self._phase is not _CLOSED:
-            self._paused = True
-            self.transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        if self._phase is not _CLOSED and len(self._pending) <= MOST_PIPELINED:
-            self._paused = False
-            self.transport.resume_reading()
-
     @property
     def is_busy(self) -> bool:
         """Whether a request is under way here, or a tunnel open."""
@@ -409,20 +351,11 @@ class Downstream(asyncio.Protocol):
     def begin_tunnel(self, tunnel: Tunnel) -> None:
         """From now on bytes are the tunnel's, those that came early too."""
         self._tunnel = tunnel
-        self._phase = _TUNNEL
+        self._phase = TUNNEL
         if self._pending:
             early, self._pending = self._pending, b""
             tunnel.from_client(early)
         self.transport.resume_reading()
-
-    def cut_off(self) -> None:
-        """Ends the connection so that the client sees an unfinished answer for what it is.
-
-        With a reset: to a client of HTTP/1.0, an orderly end would be the end of the answer (RFC 9112, 6.3).
-        """
-        if self._phase is not _CLOSED:
-            _reset_on_close(self.transport)
-            self.transport.abort()
 
     def exchange_ended(self, exchange: Exchange, now: float, keep_alive: bool, request_done: bool) -> None:
         """The present request is over: records it, and goes on to the next or closes."""
@@ -430,7 +363,7 @@ class Downstream(asyncio.Protocol):
         self._body = None
         exchange.ended = now
         self._plane.record(exchange)
-        if self._phase is _CLOSED:
+        if self._phase is CLOSED:
             return
         if not request_done:
             self._linger(now)
@@ -438,10 +371,10 @@ class Downstream(asyncio.Protocol):
             self._close()
         else:
             self.deadline = now + self._plane.idle_timeout
-            self._phase = _HEAD
+            self._phase = HEAD
             if self._paused or self._pending:
                 self._go_on()
-            if self._eof_at != NEVER and self._phase is _HEAD and not self._pending:
+            if self._eof_at != NEVER and self._phase is HEAD and not self._pending:
                 self._close()  # the client sends no more, and has all its answers
 
     def _go_on(self) -> None:
@@ -467,47 +400,12 @@ class Downstream(asyncio.Protocol):
         elif now >= self.deadline:
             self._overdue()
 
-    def drain(self) -> None:
-        """From now on every answer says that it is the last.
-
-        Where nothing is under way, a request may be all the same: one that has come and was not read yet would be lost
-        with the connection, and its client could not know whether it was done. So the end waits for a moment.
-        """
-        if self._phase is _HEAD and not self._pending:
-            self.deadline = min(self.deadline, self._plane.now() + DRAIN_GRACE)
-
-    def abort(self) -> None:
-        self.transport.abort()
-
     def _overdue(self) -> None:
         if self._held is not None:
             self._judge_again(self._held)
-        elif self._phase is _HEAD and self._pending:
+        elif self._phase is HEAD and self._pending:
             self._refuse(CLIENT_TIMEOUT, self._pending)
-        elif self._phase is _HEAD and self._plane.draining:
+        elif self._phase is HEAD and self._plane.draining:
             self._close()  # the last answer may still be on its way
         else:
             self.transport.abort()
-
-    def _linger(self, now: float) -> None:
-        self._phase = _LINGER
-        self._pending = b""
-        self.deadline = now + LINGER_TIME
-        self.transport.resume_reading()
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        else:
-            self._close()
-
-    def _close(self) -> None:
-        self._phase = _LINGER
-        # The answer may still be on its way to a client that never reads it
-        self.deadline = self._plane.now() + self._plane.options.client_body_timeout
-        self.transport.close()
-
-
-def _reset_on_close(transport: asyncio.Transport) -> None:
-    """Has the kernel send RST instead of FIN. The descriptor is borrowed: uvloop's own socket takes no options."""
-    borrowed = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
-    borrowed.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-    borrowed.close()

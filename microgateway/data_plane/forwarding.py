@@ -6,19 +6,17 @@ Whichever comes first, `_end` gives back the permit and the upstream connection 
 later finds `ended` set.
 """
 
-import asyncio
-from collections.abc import Sequence
 from math import inf
 from typing import TYPE_CHECKING
 
-from microgateway.core.answers import NO_BODY, AnswerHead
+from microgateway.core.answers import NO_BODY
 from microgateway.core.circuit import Permit
-from microgateway.core.cors import ORIGIN
 from microgateway.core.field_sections import CHUNKED
 from microgateway.core.framing import LAST_CHUNK, Piece, encode_chunk
 from microgateway.core.requests import RequestHead
 from microgateway.core.retry import Fault, Verdict, judge
 from microgateway.core.token_bucket import NANOSECONDS
+from microgateway.data_plane.answering import Answering
 from microgateway.data_plane.pool import Pool
 from microgateway.data_plane.problems import (
     CLIENT_TIMEOUT,
@@ -30,77 +28,23 @@ from microgateway.data_plane.problems import (
     UPSTREAM_TIMEOUT,
     no_healthy_target,
 )
-from microgateway.data_plane.responses import added_fields, answer_head
-from microgateway.data_plane.rewriting import SWITCH, upstream_head
+from microgateway.data_plane.rewriting import upstream_head
 from microgateway.data_plane.target_choice import balancing_key
-from microgateway.data_plane.tunnel import Tunnel
 from microgateway.data_plane.way import Way
 from microgateway.exchange import CLIENT_CLOSED_REQUEST, Exchange, Problem
-from microgateway.snapshot import Destination, Target
+from microgateway.snapshot import Destination
 from microgateway.state.targets import Member
 
 if TYPE_CHECKING:
-    from microgateway.data_plane.downstream import Downstream
-    from microgateway.data_plane.plane import Plane
     from microgateway.data_plane.upstream import UpstreamConnection
 
 LARGEST_REPLAYED_BODY = 65_536
-SMALL = 16_384  # bytes; up to here one copy is cheaper than a second buffer
 
 
-class Forwarding:
-    """The way of one request.
+class Forwarding(Answering):
+    """The way of one request."""
 
-    `active_at`: when either side last moved, in monotonic seconds; the sweep compares it with the limits.
-    """
-
-    # Slots, and all of them set: with attributes that come later, Python would make a dictionary for every request
-    __slots__ = (
-        "_answer_is_chunked",
-        "_body",
-        "_client_keeps_alive",
-        "_destination",
-        "_downstream",
-        "_exchange",
-        "_is_plain",
-        "_member",
-        "_permit",
-        "_plane",
-        "_pool",
-        "_replayable",
-        "_request_done",
-        "_target",
-        "_tried",
-        "_tunnel",
-        "_upstream",
-        "_waited",
-        "_was_stale",
-        "active_at",
-        "answer_begun",
-        "ended",
-        "head",
-    )
-
-    head: RequestHead
-    _destination: Destination
-    _exchange: Exchange
-    _permit: Permit | None
-    _target: Target
-
-    def __init__(self, plane: "Plane", downstream: "Downstream") -> None:
-        self._plane = plane
-        self._downstream = downstream
-        self._upstream: UpstreamConnection | None = None
-        self._pool: Pool | None = None
-        self._body: Sequence[Piece] = ()  # what has come of the body and may have to be sent (again)
-        self._tried: tuple[Target, ...] = ()
-        self._tunnel: Tunnel | None = None
-        self._member: Member | None = None  # the target in the service's group, where there is one to choose
-        self._waited = 0.0  # seconds that the service took to begin its answer
-        self._request_done = self._replayable = True
-        self._answer_is_chunked = self._client_keeps_alive = False
-        self._was_stale = False  # if so, the next attempt is on a fresh connection
-        self._is_plain = True  # so far: what is above was not touched
+    __slots__ = ()
 
     # -- towards the upstream ------------------------------------------------------------------------------------------
 
@@ -231,141 +175,6 @@ class Forwarding:
         if pieces:
             connection.transport.writelines(pieces)
 
-    # -- the answer ----------------------------------------------------------------------------------------------------
-
-    def interim_answered(self, answer: AnswerHead) -> None:
-        """An interim answer for the client: passed on, unless it speaks HTTP/1.0, which has none (RFC 9110, 15.2)."""
-        if self.head.minor_version == 1:
-            self._downstream.write(answer.passed_on + b"\r\n")
-
-    def switched(self, answer: AnswerHead, upstream: asyncio.Transport) -> Tunnel:
-        """The upstream agreed to a WebSocket: the client is told, and gets a tunnel."""
-        now = self._plane.now()
-        exchange = self._exchange
-        self.answer_begun = True
-        self._waited = now - self.active_at
-        exchange.answered, exchange.status, exchange.upstream_status = now, answer.status, answer.status
-        self._settle_by_status(answer.status, now)
-        self._downstream.write(b"%b%b\r\n%b\r\n" % (answer.passed_on, SWITCH, added_fields(exchange)))
-        self._tunnel = tunnel = Tunnel(
-            client=self._downstream.transport, upstream=upstream, now=self._plane.now, on_end=self._tunnel_ended
-        )
-        self._downstream.begin_tunnel(tunnel)
-        return tunnel
-
-    def _tunnel_ended(self) -> None:
-        if self._tunnel is not None:
-            self._exchange.bytes_in, self._exchange.bytes_out = self._tunnel.bytes_in, self._tunnel.bytes_out
-        self._upstream = None
-        self._end(self._plane.now())
-
-    def answered_whole(self, answer: AnswerHead, body: bytes, connection: "UpstreamConnection", reusable: bool) -> None:
-        """The whole answer came at once. A good one, where nothing else is unusual, is this and no more."""
-        permit, framing, size = self._permit, answer.framing, len(body)
-        if (
-            not self._is_plain
-            or permit is None
-            or permit.circuit.hears_all
-            or answer.status >= 400
-            or framing is None
-            or size > SMALL
-            or self._plane.draining
-        ):
-            self._answer_whole(answer, body, connection, reusable=reusable)
-            return
-        now, exchange, downstream = self._plane.now(), self._exchange, self._downstream
-        exchange.answered = now
-        exchange.status = exchange.upstream_status = answer.status
-        exchange.bytes_out = size
-        self._permit = self._upstream = None
-        self.ended = True
-        downstream.transport.write(answer_head(answer.passed_on, exchange, framing, body))
-        connection.release(now, reusable)
-        downstream.spare = self
-        downstream.exchange_ended(exchange, now, True, True)
-
-    def _answer_whole(
-        self, answer: AnswerHead, body: bytes, connection: "UpstreamConnection", *, reusable: bool
-    ) -> None:
-        now = self._plane.now()
-        downstream, permit, size = self._downstream, self._permit, len(body)
-        if size <= SMALL:
-            downstream.transport.write(self._client_head(answer, now, body))
-        else:
-            downstream.transport.write(self._client_head(answer, now))
-            downstream.transport.write(body)
-        self._exchange.bytes_out = size
-        if answer.status >= 400 or self._member is not None or (permit is not None and permit.circuit.hears_all):
-            self._waited = now - self.active_at
-            self._settle_by_status(answer.status, now)
-            self._leave_member()
-        else:
-            self._permit = None  # a success tells a circuit without failures nothing: nearly every answer
-        self._upstream = None
-        if not downstream.writable:
-            connection.transport.resume_reading()  # it was paused for this client; the next one may be quick
-        connection.release(now, reusable and self._request_done)
-        self._end(now)
-
-    def answer_began(self, answer: AnswerHead, pieces: list[Piece], *, last: bool) -> None:
-        """The head came, and the first of the body."""
-        now = self._plane.now()
-        self._waited, self.active_at = now - self.active_at, now
-        self._downstream.write(self._client_head(answer, now))
-        if answer.body < 0:  # nobody knows when a stream ends, and a probe must not wait for that
-            self._settle_by_status(answer.status, now)
-        self.answer_went_on(pieces, last=last)
-
-    def answer_went_on(self, pieces: list[Piece], *, last: bool) -> None:
-        """More of the answer's body."""
-        self.active_at = self._plane.now()
-        self._exchange.bytes_out += sum(map(len, pieces))
-        if self._answer_is_chunked:
-            pieces = encode_chunk(pieces)
-            if last:
-                pieces.append(LAST_CHUNK)
-        if pieces:
-            self._downstream.writelines(pieces)
-
-    def answer_ended(self, connection: "UpstreamConnection", *, reusable: bool) -> None:
-        now = self._plane.now()
-        self._settle_by_status(self._exchange.status, now)
-        self._upstream = None
-        if not self._downstream.writable:
-            connection.transport.resume_reading()  # it was paused for this client; the next one may be quick
-        connection.release(now, reusable and self._request_done)
-        self._end(now)
-
-    def _client_head(self, answer: AnswerHead, now: float, body: bytes = b"") -> bytes:
-        """The answer's head as the client gets it: end-to-end fields as they came, our own, and our framing."""
-        exchange, client, framing = self._exchange, self.head, answer.framing
-        self.answer_begun = True
-        exchange.answered = now
-        exchange.status = exchange.upstream_status = answer.status
-        keep_alive = client.keep_alive and self._request_done and not self._plane.draining
-        if keep_alive and framing is not None and client.minor_version:
-            self._client_keeps_alive = True
-        else:
-            framing = self._framing(framing, keep_alive=keep_alive)
-        passed_on, alteration = answer.passed_on, self._destination.answer_alteration
-        if alteration is not None:
-            passed_on = alteration.apply(passed_on, client.header(ORIGIN))
-        return answer_head(passed_on, exchange, framing, body)
-
-    def _framing(self, framing: bytes | None, *, keep_alive: bool) -> bytes:
-        """The lines that tell where the answer and the connection end, for the cases that are not the usual one."""
-        client = self.head
-        self._is_plain = False
-        if framing is None and client.minor_version == 1:
-            self._answer_is_chunked = True
-            framing = b"Transfer-Encoding: chunked\r\n"
-        elif framing is None:
-            framing, keep_alive = b"", False  # HTTP/1.0 has no chunks: the end of the connection is the end of the body
-        self._client_keeps_alive = keep_alive
-        if not keep_alive:
-            return framing + b"Connection: close\r\n"
-        return framing if client.minor_version else framing + b"Connection: keep-alive\r\n"
-
     # -- what goes wrong -----------------------------------------------------------------------------------------------
 
     def upstream_lost(self, *, stale: bool) -> None:
@@ -485,51 +294,7 @@ class Forwarding:
         self._downstream.cut_off()
         self._end(now)
 
-    # -- backpressure --------------------------------------------------------------------------------------------------
-
-    def upstream_is_slow(self) -> None:
-        self._downstream.pause_reading()
-
-    def upstream_caught_up(self) -> None:
-        self.active_at = self._plane.now()
-        self._downstream.resume_reading()
-
-    def client_is_slow(self) -> None:
-        if self._upstream is not None:
-            self._upstream.transport.pause_reading()
-
-    def client_caught_up(self) -> None:
-        self.active_at = self._plane.now()
-        if self._upstream is not None:
-            self._upstream.transport.resume_reading()
-
-    # -- giving back, exactly once -------------------------------------------------------------------------------------
-
-    def _settle_by_status(self, status: int, now: float) -> None:
-        permit = self._permit
-        if permit is not None:
-            self._permit = None
-            permit.circuit.answered(permit, status, now, self._waited)
-            if self._member is not None:
-                self._member.answered(status, now)
-
-    def _settle_as_failed(self, now: float, cause: str) -> None:
-        permit, self._permit = self._permit, None
-        if permit is not None:
-            permit.circuit.failed(permit, now, cause)
-            if self._member is not None:
-                self._member.failed(cause, now)
-
-    def _settle_as_abandoned(self) -> None:
-        permit, self._permit = self._permit, None
-        if permit is not None:
-            permit.circuit.abandoned(permit)
-
-    def _leave_member(self) -> None:
-        """The request is no longer under way at the target that was chosen."""
-        member, self._member = self._member, None
-        if member is not None:
-            member.in_flight -= 1
+    # -- the end -------------------------------------------------------------------------------------------------------
 
     def _let_go(self) -> None:
         """Of the connection to the upstream, or of the one that is being made: neither can be used any more."""

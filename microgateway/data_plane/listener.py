@@ -5,8 +5,9 @@ import socket
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from microgateway.data_plane.client_connection import DRAIN_GRACE
 from microgateway.data_plane.connector import Connector
-from microgateway.data_plane.downstream import DRAIN_GRACE, Downstream
+from microgateway.data_plane.downstream import Downstream
 from microgateway.data_plane.options import Options
 from microgateway.data_plane.pipeline import State
 from microgateway.data_plane.plane import Now, Plane, Recorder

@@ -1,6 +1,7 @@
 """A client's connection over TLS, which can't be half open: the end of one direction is the end of both."""
 
-from microgateway.data_plane.downstream import LINGER_TIME, Downstream, Phase
+from microgateway.data_plane.client_connection import LINGER, LINGER_TIME
+from microgateway.data_plane.downstream import Downstream
 
 
 class TlsDownstream(Downstream):
@@ -17,7 +18,7 @@ class TlsDownstream(Downstream):
 
         Closing instead would wait for the client's closure alert for as long as a slow reader may take for an answer.
         """
-        self._phase = Phase.LINGER
+        self._phase = LINGER
         self._pending = b""
         self.deadline = now + LINGER_TIME
         self._paused = False
