@@ -121,6 +121,18 @@ class TargetHealth:
         self.ejected_until = now + self._away
         return self._away
 
+    def follow(self, until: float, away: float) -> None:
+        """The same where another process has ejected it, until then and for so many seconds."""
+        self._away = away
+        self._ejections += 1
+        self.failures = 0
+        self.ejected_until = until
+
+    @property
+    def away(self) -> float:
+        """For how many seconds it was ejected the last time."""
+        return self._away
+
     def returned(self) -> None:
         """Its time away is over."""
         self._returned_at, self.ejected_until = self.ejected_until, 0.0

@@ -21,6 +21,7 @@ from microgateway.process.link import Kind, Link, packed
 from microgateway.process.shared_state import SharedState
 from microgateway.process.worker_messages import Report, WorkerSetup
 from microgateway.snapshot import Snapshot, SnapshotChange
+from microgateway.state.targets import Ejection
 
 LONGEST_START = 30.0  # seconds for the workers to be there
 LONGEST_APPLYING = 5.0  # seconds for a worker to put a configuration in force
@@ -74,8 +75,8 @@ class AttachedWorker:
 class Fleet:
     """All workers. `setup` makes the data planes; `count` is told of every report, `hear` of every event.
 
-    `show` is given the rows of the log while they are wanted, see `tail`. `checks` says what is known of targets, which
-    a new worker is told.
+    `show` is given the rows of the log while they are wanted, see `tail`. `checks` and `ejections` say what is known of
+    targets, which a new worker is told; `eject` is told what a worker ejects, and says whether that is news.
     """
 
     def __init__(
@@ -87,6 +88,8 @@ class Fleet:
         hear: Callable[[Event], None],
         show: Callable[[Sequence[RawRow]], None],
         checks: Callable[[], Iterable[Checked]],
+        ejections: Callable[[], Iterable[Ejection]],
+        eject: Callable[[Ejection], bool],
     ) -> None:
         self._ends = ends
         self._setup = setup
@@ -95,6 +98,8 @@ class Fleet:
         self._show = show
         self._is_tailed = False
         self._checks = checks
+        self._ejections = ejections
+        self._eject = eject
         self._workers: dict[int, AttachedWorker] = {}
         self._snapshot = Snapshot()
         self._version = 1
@@ -245,6 +250,8 @@ class Fleet:
             worker.flushed.set()
         elif kind == Kind.EVENT:
             self._hear(content[0])
+        elif kind == Kind.EJECTED:
+            self._pass_on(worker, content[0])
         elif kind == Kind.ROWS:
             self._show(content[0])
         elif kind == Kind.APPLIED:
@@ -260,6 +267,14 @@ class Fleet:
         elif kind == Kind.BEHIND:
             self._send_all(worker, self._whole())
 
+    def _pass_on(self, ejecting: AttachedWorker, ejection: Ejection) -> None:
+        """To all the others, once; those that come later are told with everything else."""
+        if self._eject(ejection):
+            message = packed(Kind.EJECTED, ejection)
+            for worker in self._workers.values():
+                if worker is not ejecting:
+                    worker.link.send_packed(message)
+
     def _whole(self) -> bytes:
         """The messages that tell the whole configuration."""
         snapshot = self._snapshot
@@ -272,6 +287,8 @@ class Fleet:
         worker.link.send_packed(whole)
         for checked in self._checks():
             worker.link.send(Kind.CHECKED, *checked)
+        for ejection in self._ejections():
+            worker.link.send(Kind.EJECTED, ejection)
 
     async def _wait(self, workers: Sequence[AttachedWorker], version: int) -> list[AttachedWorker]:
         """Those that have not put this version in force in time."""

@@ -46,7 +46,7 @@ from microgateway.state.limits import MemoryLimiter
 from microgateway.state.memory import MemoryCircuits
 from microgateway.state.shared_circuits import SharedCircuits
 from microgateway.state.shared_limits import SharedLimiter
-from microgateway.state.targets import MemoryTargets
+from microgateway.state.targets import Ejection, MemoryTargets
 
 # A request leaves no cycles behind, so reference counting frees it; what is left for the collector is the control
 # plane's.
@@ -254,7 +254,16 @@ class Gateway:
         """The workers, whose counts and events are this process's to show."""
         setup = WorkerSetup(self.settings, secret, writes_anything(self.settings))
         hub = self._observatory.hub
-        fleet = Fleet(ends, setup=setup, count=self._count, hear=self._hear, show=hub.show, checks=self._checks)
+        fleet = Fleet(
+            ends,
+            setup=setup,
+            count=self._count,
+            hear=self._hear,
+            show=hub.show,
+            checks=self._checks,
+            ejections=lambda: self._targets.ejections(self._clock.now()),
+            eject=self._eject,
+        )
         hub.tailing.append(fleet.tail)
         self._writing.count_elsewhere(lambda: fleet.log)
         return fleet
@@ -265,6 +274,10 @@ class Gateway:
             for name, member in self._targets.of(upstream).members.items():
                 for result in member.checks:
                     yield upstream.id, name, result, self._clock.now()
+
+    def _eject(self, ejection: Ejection) -> bool:
+        upstream = self._listener.snapshot.upstreams.get(ejection.service_id)
+        return upstream is not None and self._targets.follow(upstream, ejection, self._clock.now())
 
     def _count(self, report: Report) -> None:
         add_counts(self._observatory.metrics.counting, report.counts)

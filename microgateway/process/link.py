@@ -12,6 +12,7 @@ what the gateway itself has pickled. To a worker go
     (RENEW,)                          read the files of certificates anew
     (FLUSH,)                          hand on what has ended, to the log and to be counted
     (CHECKED, service, target, CheckResult, now)   a health check's result
+    (EJECTED, Ejection)               another worker's traffic has ejected a target
     (TAIL, wanted)                    somebody follows the log as it comes, or nobody any more
 
 and from it come
@@ -22,6 +23,7 @@ and from it come
     (REPORT, number, Report)          what has been counted since the last report; the next one waits until it is TAKEN
     (FLUSHED,)                        that is done
     (EVENT, Event)                    a circuit or a target has changed
+    (EJECTED, Ejection)               its traffic has ejected a target, or did so while there was no link
     (ROWS, [row, …])                  what has ended, in the shape of `raw_row`, while somebody follows the log
 
 A message goes at once or waits in the transport's buffer. That is bounded by who sends: a worker has one report under
@@ -57,6 +59,7 @@ class Kind(IntEnum):
     REPORT = 8
     EVENT = 9
     ROWS = 13
+    EJECTED = 16
     CHANGE = 14
     BEHIND = 15
 

@@ -15,6 +15,7 @@ import os
 import signal
 import socket
 import sys
+import time
 import traceback
 from collections import deque
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ from typing import Any
 import uvloop
 
 from microgateway.clock import SystemClock
-from microgateway.core.health import CheckResult
+from microgateway.core.health import CheckResult, TargetStatus
 from microgateway.data_plane.listener import Listener
 from microgateway.data_plane.pipeline import State
 from microgateway.exchange import Event, Exchange
@@ -42,7 +43,7 @@ from microgateway.process.shared_state import SharedState
 from microgateway.process.worker_messages import Report, WorkerSetup
 from microgateway.snapshot import KeyChange, KeyRing, Snapshot, SnapshotChange
 from microgateway.state.shared_retries import SharedRetryBudgets
-from microgateway.state.targets import MemoryTargets
+from microgateway.state.targets import Ejection, MemoryTargets
 
 REPORT_INTERVAL = 0.25  # seconds
 MOST_EVENTS = 1_000  # that wait for the control process
@@ -209,6 +210,8 @@ class Worker:
         self._serving[2].attach(self._link)
         while self._events:
             self._link.send(Kind.EVENT, self._events.popleft())
+        for ejection in self._targets.ejections(time.monotonic()):
+            self._link.send(Kind.EJECTED, ejection)
 
     def _lost(self, link: Link) -> None:
         if self._link is link:
@@ -240,10 +243,16 @@ class Worker:
             self._flush()
         elif kind == Kind.RENEW and self._serving is not None:
             self._serving[0].renew_files()
-        elif kind == Kind.CHECKED:
-            self._checked(*content)
         elif kind == Kind.TAIL:
             self._is_tailed = content[0]
+        else:
+            self._hear_of_target(kind, *content)
+
+    def _hear_of_target(self, kind: Kind, *content: Any) -> None:
+        if kind == Kind.CHECKED:
+            self._checked(*content)
+        elif kind == Kind.EJECTED:
+            self._follow(*content)
 
     def _change(self, version: int, change: SnapshotChange) -> None:
         """A change counts for the version before it only: with any other in force, the whole is asked for, once."""
@@ -271,6 +280,11 @@ class Worker:
             member.checked(result, now)
             self._is_told = False
 
+    def _follow(self, ejection: Ejection) -> None:
+        upstream = self._snapshot.upstreams.get(ejection.service_id)
+        if upstream is not None:
+            self._targets.follow(upstream, ejection, time.monotonic())
+
     # -- what fails ----------------------------------------------------------------------------------------------------
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
@@ -292,6 +306,14 @@ class Worker:
             self._events.append(event)
         else:
             self._link.send(Kind.EVENT, event)
+            if event.kind == "target" and event.after == TargetStatus.EJECTED.value:
+                self._share(event)
+
+    def _share(self, event: Event) -> None:
+        """The other workers need not find out for themselves."""
+        for ejection in self._targets.ejections(time.monotonic()):
+            if self._link is not None and (ejection.service_id, ejection.target) == (event.service_id, event.target):
+                self._link.send(Kind.EJECTED, ejection)
 
     def _tail(self, batch: Sequence[Exchange]) -> None:
         """For who follows the log as it comes: a sink, which costs nothing while nobody does."""

@@ -6,9 +6,10 @@ State is kept by target, that is by service and URL, and survives edits of the s
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from copy import copy
 from random import Random
+from typing import NamedTuple
 
 from microgateway.core.balancing import Balancer, Contender, balancer, choose_once, continued
 from microgateway.core.health import CheckResult, Overall, TargetHealth, TargetStatus, overall
@@ -18,10 +19,22 @@ from microgateway.snapshot import Target, Upstream
 MOST_CHECKS_KEPT = 20  # of one target
 
 
-class Member(Contender):
-    """One target of a group, and what is known of it. `checks` are the latest, the oldest first."""
+class Ejection(NamedTuple):
+    """A service's target is left alone `until` then (monotonic), for `away` seconds."""
 
-    __slots__ = ("checks", "group", "health", "target")
+    service_id: str
+    target: str
+    until: float
+    away: float
+
+
+class Member(Contender):
+    """One target of a group, and what is known of it. `checks` are the latest, the oldest first.
+
+    `follows`: it was ejected by another process's traffic, which tells of its return too.
+    """
+
+    __slots__ = ("checks", "follows", "group", "health", "target")
 
     group: "TargetGroup"
 
@@ -30,6 +43,7 @@ class Member(Contender):
         self.target = target
         self.health = TargetHealth()
         self.checks: deque[CheckResult] = deque(maxlen=MOST_CHECKS_KEPT)
+        self.follows = False
 
     @property
     def average_seconds(self) -> float | None:
@@ -93,7 +107,7 @@ class TargetGroup:
         other = TargetGroup(self.upstream, {}, random, tell)
         for name, member in self.members.items():
             twin = other.members[name]
-            twin.health, twin.in_flight = copy(member.health), member.in_flight
+            twin.health, twin.in_flight, twin.follows = copy(member.health), member.in_flight, member.follows
         other._next_return = self._next_return
         if self._asked is not None:
             asked = other._asked = tuple(other.members[member.name] for member in self._asked)
@@ -128,13 +142,28 @@ class TargetGroup:
         policy = self.upstream.ejection
         if not policy.enabled or not member.health.failed(policy) or self._is_out(member, now):
             return
-        out = sum(self._is_out(one, now) for one in self.members.values())
-        if out + 1 > int(policy.largest_share * len(self.members)):
-            return  # those that are left could not carry the others' load
+        if not self._can_spare_one(now):
+            return
         before, failures = member.health.status(now), member.health.failures
-        away = member.health.eject(policy, now)
+        away, member.follows = member.health.eject(policy, now), False
         self._asked = None
         self._note(member, before, now, f"{failures} failures in a row: {cause}; left alone for {away:g} s")
+
+    def follow(self, member: Member, until: float, away: float, now: float) -> bool:
+        """Another process's traffic has ejected it, and tells so. Whether that was news here, and was obeyed."""
+        if not self.upstream.ejection.enabled or until <= max(now, member.health.ejected_until):
+            return False
+        if not self._is_out(member, now) and not self._can_spare_one(now):
+            return False
+        member.health.follow(until, away)
+        member.follows = True
+        self._asked = None
+        return True
+
+    def _can_spare_one(self, now: float) -> bool:
+        """Whether those that would be left can carry the others' load, by what the policy says."""
+        out = sum(self._is_out(one, now) for one in self.members.values())
+        return out + 1 <= int(self.upstream.ejection.largest_share * len(self.members))
 
     def checked(self, member: Member, result: CheckResult, now: float) -> None:
         self.asked(now)  # whoever is back is told of first
@@ -155,7 +184,9 @@ class TargetGroup:
         for member in self.members.values():
             if 0.0 < member.health.ejected_until <= now:
                 member.health.returned()
-                self._note(member, TargetStatus.EJECTED, now, "it is asked again")
+                if not member.follows:
+                    self._note(member, TargetStatus.EJECTED, now, "it is asked again")
+                member.follows = False
 
     def _note(self, member: Member, before: TargetStatus, now: float, reason: str) -> None:
         after = member.health.status(now)
@@ -185,6 +216,19 @@ class MemoryTargets:
             known = {} if group is None else group.members
             group = self._groups[upstream.id] = TargetGroup(upstream, known, self._random, self._note)
         return group
+
+    def ejections(self, now: float) -> Iterator[Ejection]:
+        """Those that are in force."""
+        for service_id, group in self._groups.items():
+            for name, member in group.members.items():
+                if member.health.ejected_until > now:
+                    yield Ejection(service_id, name, member.health.ejected_until, member.health.away)
+
+    def follow(self, upstream: Upstream, ejection: Ejection, now: float) -> bool:
+        """Another process's traffic has ejected a target of this service. Whether that was news, and was obeyed."""
+        group = self.of(upstream)
+        member = group.members.get(ejection.target)
+        return member is not None and group.follow(member, ejection.until, ejection.away, now)
 
     def look(self, upstream: Upstream, tell: Callable[..., None]) -> TargetGroup:
         """A copy of what `of` would answer, which is left as it is. Changes of the copy are told to `tell`."""

@@ -95,6 +95,8 @@ async def attached(snapshot: Snapshot) -> AsyncIterator[Attached]:
         hear=lambda event: None,
         show=lambda rows: None,
         checks=lambda: (),
+        ejections=lambda: (),
+        eject=lambda ejection: False,
     )
     await fleet.publish(snapshot)
     worker, (here, there) = Peer(), socket.socketpair()

@@ -74,6 +74,8 @@ async def test_one_that_lost_its_link_is_told_to_the_supervisor() -> None:
         hear=lambda event: None,
         show=lambda rows: None,
         checks=lambda: (),
+        ejections=lambda: (),
+        eject=lambda ejection: False,
     )
     here, there = socket.socketpair()
     ours.send({"attach": 1}, there)

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.kit.messages import answer
+from tests.kit.steps import Send
 from tests.kit.upstream import Upstream, running_upstream
 from tests.kit.waiting import PATIENCE, until
 from tests.process.command import REPOSITORY, environment
@@ -163,6 +165,31 @@ def test_health_is_asked_once_and_known_everywhere(gateway: Gateway, upstream: U
         gateway.operator.http.post(f"/api/services/{service['id']}/health-check")
         until(lambda: spread(gateway, request("/checked"), 40) == {200: 40}, "both workers leave the sick one alone")
     assert sick.asked == 0
+
+
+def test_what_one_worker_ejects_all_leave_alone(gateway: Gateway, upstream: Upstream) -> None:
+    with running_upstream() as sick:
+        sick.usually(Send(answer(503)))
+        service = gateway.operator.create(
+            "services",
+            name="ejecting",
+            base_url=upstream.url,
+            targets=[{"url": upstream.url}, {"url": sick.url}],
+            passive_health={"consecutive_failures": 2, "ejection_seconds": 600},
+        )
+        gateway.operator.create("routes", path="/ejecting", service_id=service["id"], auth="none", retries=0)
+
+        def shown() -> str:
+            listed = gateway.operator.http.get("/api/health/services").json()["items"]
+            targets = next(one for one in listed if one["id"] == service["id"])["targets"]
+            return str(next(one for one in targets if one["url"] == sick.url)["status"])
+
+        with gateway.connect() as client:  # of one worker
+            while len(sick.requests) < 2:
+                client.ask(request("/ejecting"))
+            until(lambda: shown() == "ejected", "the worker has told of it")
+        assert spread(gateway, request("/ejecting"), 40) == {200: 40}
+        assert len(sick.requests) == 2
 
 
 def test_a_reload_takes_on_new_settings_and_fails_no_request(

@@ -62,6 +62,32 @@ class TestEjection:
         assert away.reason == "5 failures in a row: it answered 503; left alone for 30 s"
         assert (back.before, back.after) == ("ejected", "unknown")
 
+    def test_another_process_s_ejection_is_followed_and_not_told_again(self) -> None:
+        told: list[Event] = []
+        here, there, ours = targets(told), targets(), upstream()
+        fail(there.of(ours), "b", now=100.0)
+        (ejection,) = there.ejections(100.0)
+        assert here.follow(ours, ejection, 100.1)
+        assert not here.follow(ours, ejection, 100.2), "it is no news any more"
+        assert list(here.ejections(100.2)) == [ejection]
+        assert asked(here.of(ours), 129.9) == "acd"
+        assert asked(here.of(ours), 130.0) == "abcd"
+        assert told == []
+        fail(here.of(ours), "b", now=131.0)
+        assert told[0].reason.endswith("left alone for 60 s"), "the second time in a row, wherever the first one was"
+
+    def test_another_process_s_ejection_keeps_to_the_share_and_the_policy(self) -> None:
+        there, ours = targets(), upstream("ab")
+        fail(there.of(ours), "b")
+        (ejection,) = there.ejections(0.0)
+        here = targets()
+        fail(here.of(ours), "a")
+        assert not here.follow(ours, ejection, 0.0)
+        assert asked(here.of(ours)) == "b"
+        assert not targets().follow(upstream("ab", passive_health={"enabled": False}), ejection, 0.0)
+        assert not targets().follow(upstream("a"), ejection, 0.0), "it has no such target"
+        assert not targets().follow(ours, ejection, 30.0), "it is over"
+
     def test_a_success_between_forgives(self) -> None:
         group = targets().of(upstream())
         for _ in range(10):
