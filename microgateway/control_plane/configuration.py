@@ -147,7 +147,7 @@ class Configuration:
         return seeded
 
     async def proposed(self, change: Proposed | None) -> Snapshot:
-        """What would be in force with this change, of which nothing is kept.
+        """What would be in force with this change, of which nothing is kept; its version is that which it would change.
 
         Raises `InvalidEntityError` and `ConfigurationError`.
         """
@@ -160,7 +160,7 @@ class Configuration:
             known = {key.id: key for key in await self.repository.keys.fold(list) if not key.is_revoked()}
             for key in proposed_keys(known, change, table.services, self._mint):
                 snapshot = snapshot.with_key(key)
-        return snapshot
+        return snapshot.numbered(self._snapshot.version)
 
     async def settle(self) -> None:
         """Returns when no change is under way; called before the database is closed."""

@@ -1,7 +1,7 @@
 """The configuration as it was: every version that the history still knows, compiled as it was when it was in force.
 
-It is found from the one in force, by what has changed since. Versions between which only keys were changed share one
-table of routes, which is what takes time to compile.
+It is found from the one in force, by what has changed since. Where something was deleted, the routes are compiled anew,
+which takes time; so versions between which only keys were changed share them.
 """
 
 import asyncio
@@ -30,7 +30,8 @@ from microgateway.entities import (
 from microgateway.persistence.configuration_history import EVERYTHING, PastChange
 from microgateway.persistence.entity_table import EntityTable
 from microgateway.persistence.repository import Repository
-from microgateway.snapshot import Snapshot
+from microgateway.snapshot import Snapshot, SnapshotChange, Upstream, change_of_route
+from microgateway.snapshot.rules import PlacedRule
 
 MOST_TABLES = 4  # compiled ones that are kept
 TABLE_KINDS = frozenset(("service", "route", "rate_limit", EVERYTHING))
@@ -117,11 +118,37 @@ class Editions:
                 await self._undone(repository.routes, latest.table.routes, _of(changes, "route")),
                 await self._undone(repository.rate_limits, latest.table.rate_limits, _of(changes, "rate_limit")),
             )
-        snapshot = await asyncio.to_thread(table.compiled, latest.snapshot, self._defaults)
+        snapshot = self._stepped(table)
+        if snapshot is None:
+            snapshot = await asyncio.to_thread(table.compiled, latest.snapshot, self._defaults)
         while len(self._tables) >= MOST_TABLES:
             del self._tables[next(iter(self._tables))]
         self._tables[first] = edition = Edition(table, latest.issuers, snapshot)
         return edition
+
+    def _stepped(self, table: RoutingTable) -> Snapshot | None:
+        """By a change to the one in force; None where that has to find places for what has been deleted since."""
+        latest, defaults = self._latest.table, self._defaults
+        kinds = ("services", "routes", "rate_limits")
+        if any(getattr(table, kind).keys() - getattr(latest, kind).keys() for kind in kinds):
+            return None
+        routes = [
+            change_of_route(latest.routes[route_id], route, latest.ages[route_id])
+            for route_id, route in _different(latest.routes, table.routes).items()
+        ]
+        change = SnapshotChange(
+            upstreams={
+                service_id: None if service is None else Upstream.of_service(service, defaults)
+                for service_id, service in _different(latest.services, table.services).items()
+            },
+            limits={
+                rule_id: None if rule is None else PlacedRule.of(rule)
+                for rule_id, rule in _different(latest.rate_limits, table.rate_limits).items()
+            },
+            gone=tuple(gone for each in routes for gone in each.gone),
+            routes=tuple(rule for each in routes for rule in each.routes),
+        )
+        return self._latest.snapshot.apart().with_change(change)
 
     async def _undone(self, table: EntityTable[E], present: Mapping[str, E], befores: Befores) -> Mapping[str, E]:
         """What was there, the oldest first: what was deleted since has its place among the others again."""
@@ -146,6 +173,11 @@ class Editions:
             for key_id, change in befores.items()
         }
         return snapshot.with_past_keys(past)
+
+
+def _different(now: Mapping[str, E], then: Mapping[str, E]) -> dict[str, E | None]:
+    """What was another one then, or, with None, was not there."""
+    return {key: then.get(key) for key, entity in now.items() if then.get(key) is not entity}
 
 
 def _of(changes: Iterable[PastChange], kind: str) -> Befores:
