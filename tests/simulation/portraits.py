@@ -1,5 +1,6 @@
 """All that an object holds, as text, to be compared: whatever it is made of, and however deep."""
 
+import asyncio
 import types
 from random import Random
 from typing import Any
@@ -16,6 +17,9 @@ def portrait(thing: object) -> list[str]:
 
 
 def _draw(thing: Any, path: str, lines: list[str], met: dict[int, str]) -> None:
+    if isinstance(thing, asyncio.TimerHandle):
+        lines.append(f"{path} = a timer")  # which is set anew as time passes, whatever else happens
+        return
     if isinstance(thing, _LEAVES) or type(thing).__module__.split(".")[0] in _NOT_OURS:
         lines.append(f"{path} = {thing!r}"[:500])
         return
