@@ -35,11 +35,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="microgateway", description="An API gateway for microservices.")
     parser.add_argument("--version", action="version", version=f"microgateway {__version__}")
     commands = parser.add_subparsers(title="commands", dest="command", required=True)
-    run = commands.add_parser("run", help="run the gateway: control port and proxy port in one process")
+    run = commands.add_parser("run", help="run the gateway: control port and proxy port")
     run.add_argument("--demo", action="store_true", help="with a demo upstream and sample data; prints a curl line")
     run.add_argument("--host", help="the control port's address (default: MICROGATEWAY_HOST, 127.0.0.1)")
     run.add_argument("--port", type=_port, help="the control port (default: MICROGATEWAY_PORT, 8017)")
-    run.add_argument("--workers", type=_workers, default=1, help="processes that serve the proxy port (default: 1)")
+    run.add_argument(
+        "--workers",
+        type=_workers,
+        help="processes that serve the proxy port; 1: one process does all (default: one for each core; 1 with --demo)",
+    )
     commands.add_parser("reload", help="have a running gateway with workers take on new code and settings")
     _add_questions(commands)
     return parser
@@ -109,11 +113,19 @@ def _run(options: argparse.Namespace) -> int:
         from microgateway.process.asking import answer
 
         return answer(options, settings)
-    if options.workers > 1:
+    workers = options.workers or default_workers(demo=options.demo)
+    if workers > 1:
         from microgateway.process.supervisor import run_supervised
 
-        return run_supervised(settings, given=given, workers=options.workers, demo=options.demo)
+        return run_supervised(settings, given=given, workers=workers, demo=options.demo)
     gc.disable()  # little of what a start makes is garbage: it is switched on by who begins to serve
     from microgateway.process.single import run_single
 
     return run_single(settings, demo=options.demo)
+
+
+def default_workers(*, demo: bool) -> int:
+    """One for each core that can be kept busy. A demo is for a look: one process starts sooner, and is enough."""
+    from microgateway.process.cores import usable_cores
+
+    return 1 if demo else min(usable_cores(), MOST_WORKERS)

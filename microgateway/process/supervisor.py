@@ -29,6 +29,7 @@ from microgateway.process.children import Child, Place, hand_over, start
 from microgateway.process.listening import listen_control, listen_proxy
 from microgateway.process.pid_file import hold
 from microgateway.process.shared_state import CONTROL, SharedState
+from microgateway.process.terminal import Terminal
 from microgateway.settings import Settings
 
 LOOK_INTERVAL = 0.5  # seconds, at the longest, between two looks at what is due
@@ -90,6 +91,7 @@ class Supervisor:
         self._incoming: dict[int, Child] = {}  # new workers of a reload, by their places
         self._reload: Reload | None = None
         self._signals: list[int] = []
+        self._terminal = Terminal()
         self._was_ready = self._is_ready = False
         self._stopping = False
         self._exit_code = 0
@@ -231,9 +233,9 @@ class Supervisor:
     def _obey_signals(self) -> None:
         signals, self._signals = self._signals, []
         for number in signals:
-            if number == signal.SIGHUP:
+            if number == signal.SIGHUP and not self._terminal.is_gone():
                 self._reload = self._reload or Reload(time.monotonic() + LONGEST_RELOAD)
-            elif number in (signal.SIGTERM, signal.SIGINT):
+            elif number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 if self._stopping:
                     for child in self._children():
                         child.kill()

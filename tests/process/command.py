@@ -16,8 +16,14 @@ from tests.kit.waiting import PATIENCE
 REPOSITORY = Path(__file__).resolve().parents[2]
 OURS = re.compile(r"MICROGATEWAY_|DATABASE_URL|REDIS_URL|JWT_|DEFAULT_|CIRCUIT_|(?i:.*_proxy)")
 
-RUN = ("-m", "microgateway", "run")
-WORKERS = (*RUN, "--workers", "2")
+RUN = ("-m", "microgateway", "run", "--workers", "1")
+# As process 1 of a container: what its descendants leave behind becomes its own (PR_SET_CHILD_SUBREAPER)
+AS_PROCESS_1 = """
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+WORKERS = ("-c", AS_PROCESS_1, "-m", "microgateway", "run", "--workers", "2")
 UVICORN = ("-m", "uvicorn", "app:app", "--port", "0")
 
 

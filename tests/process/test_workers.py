@@ -47,14 +47,16 @@ def upstream() -> Iterator[Upstream]:
 
 def processes(gateway: Gateway, kind: str) -> list[int]:
     """The gateway's own processes of this kind, by their ids."""
-    pid = gateway.command.pid
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     found = []
-    for child in map(int, children):
+    for child in _children(gateway.command.pid):
         command = _command(child)
         if f"microgateway.process.{kind}" in command:
             found.append(child)
     return found
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def _command(pid: int) -> str:
@@ -118,6 +120,17 @@ def test_a_change_is_in_force_everywhere_when_the_call_returns(gateway: Gateway,
     version = gateway.operator.http.get("/api/config/history").json()["version"]
     rows = gateway.operator.http.get(f"/api/logs?path=/changes/last&page_size={CONNECTIONS}").json()["items"]
     assert [row["configuration_version"] for row in rows] == [version] * CONNECTIONS  # whichever worker it was
+
+
+def test_as_process_1_it_reaps_what_others_leave_behind(gateway: Gateway) -> None:
+    """The log's writer is a child of the control process; when that is killed, process 1 has to see to its end."""
+    (control,) = processes(gateway, "control")
+    (writer,) = _children(control)
+    os.kill(control, signal.SIGKILL)
+    until(lambda: not Path(f"/proc/{writer}").exists(), "the writer has ended, and was reaped")
+    until(lambda: processes(gateway, "control") not in ([], [control]), "another control process is started")
+    until(lambda: gateway.operator.readiness() == 200, "it is ready")
+    assert len(_children(gateway.command.pid)) == 3
 
 
 def test_a_rule_that_is_deleted_gives_its_room_in_the_memory_back(gateway: Gateway, upstream: Upstream) -> None:
