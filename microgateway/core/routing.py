@@ -135,13 +135,14 @@ UNKNOWN_PATH = NotRouted(())
 class Router(Generic[T]):
     """The table of routes, immutable once built."""
 
-    __slots__ = ("_root", "_with_params")
+    __slots__ = ("_has_params", "_root", "_with_params")
 
     def __init__(self, rules: Iterable[Rule[T]]) -> None:
         self._root: Node[T] = Node()
         self._with_params = 0  # how many rules have one
         for candidate in sorted(map(Candidate, rules), key=lambda candidate: candidate.order):
             self._append(candidate, candidate.rule.pattern)
+        self._has_params = self._with_params > 0
 
     def changed(self, gone: Iterable[Rule[T]], added: Iterable[Rule[T]]) -> "Router[T]":
         """The table without some of its rules, these very objects, and with others. This one stays as it is.
@@ -156,7 +157,7 @@ class Router(Generic[T]):
             edit.insert(rule)
             with_params += bool(rule.pattern.params)
         router: Router[T] = Router(())
-        router._root, router._with_params = edit.root, with_params
+        router._root, router._with_params, router._has_params = edit.root, with_params, with_params > 0
         return router
 
     def match(self, method: bytes, host: bytes, path: bytes, asked: Asked = NOTHING) -> T | NotRouted:
@@ -261,7 +262,7 @@ class Router(Generic[T]):
     def _on_the_way(self, path: bytes) -> list[list[Candidate[T]]]:
         """The lists of candidates that the path passes on its way down the tree."""
         segments = path.split(b"/")
-        if self._with_params:
+        if self._has_params:
             return self._on_all_ways(segments)
         node = self._root
         found = [node.prefix] if node.prefix else []
