@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from microgateway.core.circuit import Permit, Refusal
 from microgateway.core.requests import RequestHead
-from microgateway.core.routing import NotRouted
+from microgateway.core.routing import UNKNOWN_PATH, NotRouted
 from microgateway.data_plane.admission import NO_LIMIT, all_claims, guard_claims, judge, refused_by, too_many
 from microgateway.data_plane.authentication import Authentication
 from microgateway.data_plane.gates import stopped_at
@@ -74,11 +74,17 @@ def decide(head: RequestHead, client_ip: str, snapshot: Snapshot, state: State, 
     return standing.judgement, level
 
 
-def _judge(head: RequestHead, client_ip: str, snapshot: Snapshot, state: State, now: float, wall: float) -> Decision:
+def _judge(  # noqa: C901  the straight line: a question after the other, and none that costs a call
+    head: RequestHead, client_ip: str, snapshot: Snapshot, state: State, now: float, wall: float
+) -> Decision:
     """The straight line."""
     found = snapshot.routes.match(head.method, head.host, head.path, head)
-    match = found if isinstance(found, NotRouted) else snapshot.destinations[found]
-    rules = snapshot.unrouted_rules if isinstance(match, NotRouted) else match.rules
+    miss, match = UNKNOWN_PATH, None
+    if isinstance(found, NotRouted):
+        miss, rules = found, snapshot.unrouted_rules
+    else:
+        match = snapshot.destinations[found]
+        rules = match.rules
     guards: Sequence[Claim] = ()
     claims: Sequence[Claim] = ()
     if rules is not None and rules.guards:
@@ -86,7 +92,7 @@ def _judge(head: RequestHead, client_ip: str, snapshot: Snapshot, state: State, 
         if (refused := refused_by(guards, state.limiter, now)) is not None:
             return refused
     principal: Principal | None = None
-    if isinstance(match, NotRouted) or match.auth_required:
+    if match is None or match.auth_required:
         who = state.authentication.authenticate(head.section, snapshot.keys, wall)
         if not isinstance(who, Principal):
             return _not_recognised(who, guards, state.limiter, now)
@@ -102,8 +108,8 @@ def _judge(head: RequestHead, client_ip: str, snapshot: Snapshot, state: State, 
     level = 0 if grant is None else grant.level
     if grant is not None and not grant.admitted:
         return Judgement(too_many(grant, limited_by), principal, None, limited_by, shadowed), level
-    if isinstance(match, NotRouted):
-        return Judgement(_not_routed(match), principal, None, limited_by, shadowed), level
+    if match is None:
+        return Judgement(_not_routed(miss), principal, None, limited_by, shadowed), level
     if principal is not None and principal.services is not None and match.upstream.id not in principal.services:
         return Judgement(SERVICE_NOT_ALLOWED, principal, match, limited_by, shadowed), level
     outcome = _trust(match, head, client_ip, state.circuits, now)
