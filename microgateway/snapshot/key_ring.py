@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from microgateway.core import api_keys
+from microgateway.core.split_tables import SplitTable
 from microgateway.entities import ApiKey
 from microgateway.snapshot.principals import Issuer, Principal
 
@@ -32,8 +33,8 @@ class KeyRing:
         by_id: Mapping[str, Principal],
         issuers: Mapping[str, Issuer] = MappingProxyType({}),
     ) -> None:
-        self._by_digest = by_digest
-        self._by_id = by_id
+        self._by_digest = by_digest if isinstance(by_digest, SplitTable) else SplitTable(by_digest)
+        self._by_id = by_id if isinstance(by_id, SplitTable) else SplitTable(by_id)
         self.issuers = issuers
 
     @classmethod
@@ -51,42 +52,38 @@ class KeyRing:
     def find(self, credential: bytes) -> Principal | None:
         """Whose key this is, or None for a mistyped or unknown one."""
         return (
-            self._by_digest.get(api_keys.digest(credential)) if api_keys.is_well_formed_credential(credential) else None
+            self._by_digest.find(api_keys.digest(credential))
+            if api_keys.is_well_formed_credential(credential)
+            else None
         )
 
     def of_id(self, key_id: str) -> Principal | None:
         """The key with this id, of which a token may speak."""
-        return self._by_id.get(key_id)
+        return self._by_id.find(key_id)
 
     def change_to(self, key: ApiKey) -> KeyChange:
         """What this key, created, changed or revoked, changes."""
-        principal, before = Principal.of_key(key), self._by_id.get(key.id)
+        principal, before = Principal.of_key(key), self._by_id.find(key.id)
         by_digest = dict(_entries(key, principal))
         forgotten = () if before is None else tuple(each for each in before.digests if each not in by_digest)
         return KeyChange(by_digest, {key.id: principal}, forgotten)
 
     def with_past_keys(self, past: Mapping[str, ApiKey | None]) -> "KeyRing":
         """A key ring with these keys as they were, by id; None: there was none yet."""
-        by_digest, by_id = dict(self._by_digest), dict(self._by_id)
-        for key_id in past:
-            principal = by_id.pop(key_id, None)
-            for digest in () if principal is None else principal.digests:
-                by_digest.pop(digest, None)
-        for key in past.values():
-            if key is not None:
-                by_id[key.id] = principal = Principal.of_key(key)
-                by_digest.update(_entries(key, principal))
-        return KeyRing(by_digest, by_id, self.issuers)
+        present = [principal for key_id in past if (principal := self._by_id.find(key_id)) is not None]
+        then = KeyRing.of_keys(key for key in past.values() if key is not None)
+        gone = [digest for principal in present for digest in principal.digests]
+        return KeyRing(
+            self._by_digest.changed(then._by_digest, gone), self._by_id.changed(then._by_id, past), self.issuers
+        )
 
     def with_change(self, change: KeyChange) -> "KeyRing":
         """The one after a change that was taken from this one, or from one like it in another process."""
         issuers = self.issuers if change.issuers is None else change.issuers
         if not change.by_id:
             return KeyRing(self._by_digest, self._by_id, issuers)
-        by_digest = {**self._by_digest, **change.by_digest}
-        for digest in change.forgotten_digests:
-            by_digest.pop(digest, None)
-        return KeyRing(by_digest, {**self._by_id, **change.by_id}, issuers)
+        by_digest = self._by_digest.changed(change.by_digest, change.forgotten_digests)
+        return KeyRing(by_digest, self._by_id.changed(change.by_id), issuers)
 
     def with_key(self, key: ApiKey) -> "KeyRing":
         """A key ring with this key created, changed or revoked."""
