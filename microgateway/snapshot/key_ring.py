@@ -1,6 +1,7 @@
 """Whose key is this? Keys are looked up by their digests."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -71,11 +72,10 @@ class KeyRing:
     def with_past_keys(self, past: Mapping[str, ApiKey | None]) -> "KeyRing":
         """A key ring with these keys as they were, by id; None: there was none yet."""
         present = [principal for key_id in past if (principal := self._by_id.find(key_id)) is not None]
-        then = KeyRing.of_keys(key for key in past.values() if key is not None)
         gone = [digest for principal in present for digest in principal.digests]
-        return KeyRing(
-            self._by_digest.changed(then._by_digest, gone), self._by_id.changed(then._by_id, past), self.issuers
-        )
+        by_id = {key.id: Principal.of_key(key) for key in past.values() if key is not None}
+        by_digest = dict(chain.from_iterable(_entries(key, by_id[key.id]) for key in past.values() if key is not None))
+        return KeyRing(self._by_digest.changed(by_digest, gone), self._by_id.changed(by_id, past), self.issuers)
 
     def with_change(self, change: KeyChange) -> "KeyRing":
         """The one after a change that was taken from this one, or from one like it in another process."""
