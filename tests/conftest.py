@@ -19,6 +19,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addoption("--real-seconds", type=float, help="how long the scenario takes that is run in both times")
     parser.addoption("--replay-rows", type=int, help="how many rows of a log are replayed, and timed")
+    parser.addoption("--deaths-apart", type=int, help="instructions between two deaths; 1 for a death at every one")
     parser.addoption("--explanations", type=int, help="how many random requests are explained, and then sent")
 
 

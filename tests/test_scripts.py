@@ -152,7 +152,7 @@ class TestSetUp:
     def test_arguments_reach_pytest_unchanged(self, ready: Path) -> None:
         answer = run(["./test.sh", "-k", "two words"], cwd=ready)
         given = json.loads(answer.stdout)[3]
-        assert given[:4] == ["--numprocesses", "auto", "--dist", "worksteal"]
+        assert given[:4] == ["--numprocesses", str(len(os.sched_getaffinity(0)) + 1), "--dist", "worksteal"]
         assert given[-2:] == ["-k", "two words"]
 
     def test_the_process_is_the_script_s_own_so_that_signals_arrive(self, ready: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from microgateway.state.shared_limits import SharedLimits
 from microgateway.state.shared_memory import SharedMemory
 
+Apart = Callable[[int], int]
 SECRET = bytes(range(32))
 PR_SET_PDEATHSIG = 1
 

@@ -17,7 +17,7 @@ from microgateway.state.interfaces import Circuits
 from microgateway.state.memory import MemoryCircuits
 from microgateway.state.shared_circuits import SharedCircuits
 from microgateway.state.shared_memory import SharedMemory
-from tests.state.areas import died_on_the_way, ended_well, forked
+from tests.state.areas import Apart, died_on_the_way, ended_well, forked
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # fork, where threads are
 
@@ -267,9 +267,9 @@ def test_the_probes_of_the_dead_are_given_back() -> None:
 
 
 @pytest.mark.parametrize("act", ["acquire", "succeed", "fail"])
-def test_a_death_at_any_instruction_leaves_a_circuit_that_works(act: str) -> None:
+def test_a_death_at_any_instruction_leaves_a_circuit_that_works(act: str, apart: Apart) -> None:
     """And no place of a probe is lost, or given twice, once the dead one's are given back."""
-    for instruction in range(0, 100_000, 131):
+    for instruction in range(0, 100_000, apart(397)):
         with table() as (memory, made):
             survivor = SharedCircuits(memory, made, process=0, in_charge=True)
             fail(survivor, 2)

@@ -9,7 +9,7 @@ import pytest
 from microgateway.core.token_bucket import NANOSECONDS, Limit
 from microgateway.state.limits import Claim
 from microgateway.state.shared_limits import SharedLimiter, SharedLimits
-from tests.state.areas import died_on_the_way, ended_well, forked, shared_limits
+from tests.state.areas import Apart, died_on_the_way, ended_well, forked, shared_limits
 from tests.state.test_limiter import principal, rule
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # fork, where threads are
@@ -69,8 +69,8 @@ def test_what_all_processes_counted_is_added_up() -> None:
         assert (room.admitted, room.subjects) == (2, 1)
 
 
-@pytest.mark.parametrize(("known", "every"), [(False, 7), (True, 2)], ids=["being made", "there"])
-def test_a_death_at_any_instruction_costs_one_token_or_none(known: bool, every: int) -> None:
+@pytest.mark.parametrize(("known", "every"), [(False, 23), (True, 7)], ids=["being made", "there"])
+def test_a_death_at_any_instruction_costs_one_token_or_none(known: bool, every: int, apart: Apart) -> None:
     with shared_limits(stripes=64, ways=64) as limits:
         dying, survivor = SharedLimiter(limits, process=1), SharedLimiter(limits, process=0)
         instruction, went_on = 0, True
@@ -80,14 +80,14 @@ def test_a_death_at_any_instruction_costs_one_token_or_none(known: bool, every: 
                 dying.take(client, TEN, NOW)
             went_on = died_on_the_way(partial(dying.take, client, TEN, NOW), instruction=instruction)
             assert left(survivor, client) in ((TEN.burst - known, TEN.burst - known - 1) if went_on else (9 - known,))
-            instruction += every
+            instruction += apart(every)
         assert instruction > 50
 
 
-def test_a_death_between_two_buckets_leaves_both_whole() -> None:
+def test_a_death_between_two_buckets_leaves_both_whole(apart: Apart) -> None:
     with shared_limits(stripes=64) as limits:
         dying, survivor = SharedLimiter(limits, process=1), SharedLimiter(limits, process=0)
-        for instruction in range(0, 100_000, 37):
+        for instruction in range(0, 100_000, apart(127)):
             address, client = f"address {instruction}", f"client {instruction}"
             claims: list[Claim] = [(RULE, address), (principal(client, TEN), client)]
             went_on = died_on_the_way(partial(dying.take_all, claims, NOW), instruction=instruction)
@@ -98,10 +98,10 @@ def test_a_death_between_two_buckets_leaves_both_whole() -> None:
                 break
 
 
-def test_a_death_while_full_buckets_are_given_up_leaves_the_others() -> None:
+def test_a_death_while_full_buckets_are_given_up_leaves_the_others(apart: Apart) -> None:
     with shared_limits(stripes=1) as limits:
         dying, survivor = SharedLimiter(limits, process=1), SharedLimiter(limits, process=0)
-        for instruction in range(0, 100_000, 11):
+        for instruction in range(0, 100_000, apart(37)):
             left(survivor, "in use")
             survivor.take_all([(RULE, "full by then")], NOW)
             went_on = died_on_the_way(lambda: dying.sweep(NOW + 2), instruction=instruction)
