@@ -15,7 +15,7 @@ from soak.processes import SoakError
 from soak.stream import GoneError, Stream
 
 BATCH = 50  # idle connections that are opened at once
-LATE = 2.0  # seconds that a limit may be late by: a quarter is the gateway's, the rest a busy machine's
+LATE = 4.0  # seconds that a limit may be late by: a quarter is the gateway's, the rest a busy machine's
 BYTES_OF_BODY = 5
 
 

@@ -30,6 +30,7 @@ from microgateway.demo.shop import (
 )
 from microgateway.entities import ApiKeySpec, RouteSpec, ServiceSpec
 from microgateway.errors import StartupError
+from tests.kit.waiting import PATIENCE
 
 ANY_PORT = dict.fromkeys(PORTS, 0)
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -55,7 +56,7 @@ async def demo() -> AsyncIterator[DemoUpstreams]:
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx2.AsyncClient]:
-    async with httpx2.AsyncClient(trust_env=False) as client:
+    async with httpx2.AsyncClient(timeout=PATIENCE, trust_env=False) as client:
         yield client
 
 
