@@ -333,6 +333,7 @@ def test_a_client_that_leaves_in_the_middle_of_a_body(pair: Pair, leave: str, fr
         if leave == "half-close":
             with_answer = _answer_if_any(client)
             assert with_answer is None or with_answer >= 400
+    pair.gateway.settle()
     pair.upstream.rest()
     for request in pair.upstream.requests_since(known):
         connection = pair.upstream.connections[request.connection]

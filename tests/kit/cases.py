@@ -195,6 +195,7 @@ def check(case: Case, gateway: Gateway, upstream: Upstream, delivery: str = "at 
             raise AssertionError(
                 f"{case.name}: {error}\n  why: {case.why}\n  sent: {case.sends!r}\n  got: {got!r}"
             ) from None
+    gateway.settle()  # what it was going to send on it has sent
     outcome = Outcome(answers, kept, _new_requests(upstream, known))
     try:
         case.expect.check(outcome)

@@ -55,11 +55,7 @@ class TlsUpstream(Upstream):
         return f"https://{host}:{self.port}"
 
     def _accept(self) -> None:
-        while True:
-            try:
-                plain, _ = self._listener.accept()
-            except OSError:
-                return  # the listener was closed: there will be no more
+        while (plain := self._next()) is not None:
             sock = self._context.wrap_socket(
                 plain, server_side=True, do_handshake_on_connect=False
             )  # at the first read

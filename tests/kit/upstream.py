@@ -130,6 +130,8 @@ class Upstream:
         self._greetings: deque[Script] = deque()
         self._usual: Script = (Echo(),)
         self._threads: list[threading.Thread] = []
+        self._last: object = None  # the address of a connection that only asks whether it is accepted
+        self._last_accepted = threading.Event()
         self._start(self._accept)
 
     @property
@@ -177,8 +179,9 @@ class Upstream:
         return self.requests
 
     def rest(self, patience: float = TEST_PATIENCE) -> None:
-        """Until every byte that the gateway has sent so far is recorded."""
+        """Until every byte that the gateway has sent so far is recorded, on connections made just now too."""
         deadline = time.monotonic() + patience
+        self._accept_all(patience)
         while not all(connection.stream.is_at_rest() for connection in list(self.connections)):
             assert time.monotonic() < deadline, "the upstream does not come to rest"
             with self._condition:
@@ -213,17 +216,36 @@ class Upstream:
         for connection in self.connections:
             connection.stream.close()
 
+    def _accept_all(self, patience: float) -> None:
+        """Connections are accepted in the order in which they were made: when this one's turn has come, the others'
+        has too.
+        """
+        with socket.socket() as last:
+            last.bind(("127.0.0.1", 0))
+            self._last_accepted.clear()
+            self._last = last.getsockname()
+            if last.connect_ex(("127.0.0.1", self.port)) == 0:  # otherwise it does not listen any more
+                assert self._last_accepted.wait(patience), "the upstream does not accept"
+
+    def _next(self) -> socket.socket | None:
+        """Whom to converse with; None when there will be nobody any more."""
+        while True:
+            try:
+                sock, peer = self._listener.accept()
+            except OSError:
+                return None  # the listener was closed
+            if peer != self._last:
+                return sock
+            sock.close()
+            self._last_accepted.set()
+
     def _start(self, target: Callable[[], None]) -> None:
         thread = threading.Thread(target=target, name=f"upstream {self.port}", daemon=True)
         self._threads.append(thread)
         thread.start()
 
     def _accept(self) -> None:
-        while True:
-            try:
-                sock, _ = self._listener.accept()
-            except OSError:
-                return  # the listener was closed: there will be no more
+        while (sock := self._next()) is not None:
             conversation = Conversation(self, Stream(sock, PATIENCE), len(self.connections))
             self.connections.append(conversation)
             self.changed()
