@@ -235,6 +235,7 @@ class Worker:
         elif kind == Kind.SNAPSHOT:
             keys, self._parts = KeyRing.of_parts(self._parts), []
             self._apply(content[0], replace(content[1], keys=keys))
+            gc.freeze()  # it stays: the collector would look at all of it again, for some 50 ms with 10 000 routes
         elif kind == Kind.TAKEN and self._serving is not None:
             self._serving[2].was_taken(content[0])
         elif kind == Kind.SETUP:

@@ -1,6 +1,7 @@
 """A change goes to workers as a change, and never onto another configuration than the one that it was taken from."""
 
 import asyncio
+import gc
 import pickle
 import socket
 from collections.abc import AsyncIterator
@@ -53,6 +54,17 @@ class TestWorker:
             scene.control.link.send(Kind.CHANGE, 3, change_of_service(off, CircuitPolicy()))
             await scene.control.has_told(Kind.APPLIED, 3)
             assert [await status(scene.port, path) for path in ("/a", "/b")] == [503, 503]
+
+    async def test_keeps_a_whole_configuration_from_the_collector(self) -> None:
+        """It would hold requests up, at any later moment, to look at what does not go away."""
+        async with working(town("/a")) as scene:
+            before = gc.get_freeze_count()
+            whole = town(*(f"/r{number}" for number in range(200))).without_keys()
+            scene.control.link.send(Kind.SNAPSHOT, 2, whole)
+            await scene.control.has_told(Kind.APPLIED, 2)
+            scene.control.link.send(Kind.CHANGE, 3, adding("/last", 200))
+            await scene.control.has_told(Kind.APPLIED, 3)
+            assert gc.get_freeze_count() - before > 10 * 200
 
     async def test_that_has_missed_one_asks_for_the_whole_once(self) -> None:
         async with working(town("/a")) as scene:
