@@ -37,6 +37,12 @@ def pytest_configure(config: pytest.Config) -> None:
         hypothesis.settings.load_profile("usual")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest come first: at the end nobody is to wait for one of them alone."""
+    long = ("test_openapi.py", "test_scenarios.py", "test_many.py", "test_scripts.py")
+    items.sort(key=lambda item: item.path.name not in long and item.path.parent.name != "process")
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """The last lines are the names of what failed, one each: they are still there where an output is cut."""
     reporter: Any = config.pluginmanager.get_plugin("terminalreporter")

@@ -211,7 +211,7 @@ class TestEverything:
         began = time.perf_counter()
         await repository.add_everything([], [], many)
         snapshot = await repository.keys.fold(Snapshot().with_keys)
-        assert time.perf_counter() - began < 20
+        assert time.perf_counter() - began < 60
         assert len(snapshot.keys) == 20_000
 
     async def test_reading_everything_holds_few_rows_and_lets_others_run(self, repository: Repository) -> None:
