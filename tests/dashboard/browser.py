@@ -62,6 +62,10 @@ class Dashboard:
             await self.page.evaluate(REST)
         self.refusals = set()
 
+    async def look_again(self) -> None:
+        """As somebody who comes back to the tab: what it shows is asked for at once."""
+        await self.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
     async def press(self, *keys: str) -> None:
         for key in keys:
             await self.page.keyboard.press(key)

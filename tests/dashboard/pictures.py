@@ -4,26 +4,46 @@ import asyncio
 import random
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx2
 from playwright.async_api import Page, async_playwright
 
 from tests.dashboard.conftest import ARGUMENTS, CHROMIUM
+from tests.dashboard.few_colours import few_colours
+from tests.kit.issuer import running_key_server, signing_key
 from tests.process.command import RUN, environment, running_command
 
 SECONDS_OF_TRAFFIC = 55
 SIZE = {"width": 1440, "height": 900}
 SMALL, LOW = {"width": 390, "height": 844}, {"width": 1280, "height": 560}
-MOST_BYTES = 150_000
+MOST_BYTES = 100_000
 KEYS = (
     {"name": "mobile app", "owner": "Ada", "team": "mobile", "requests_per_minute": 3_000, "burst_size": 100},
     {"name": "web shop", "owner": "Grace", "team": "web", "requests_per_minute": 1_200, "burst_size": 60},
     {"name": "partner", "owner": "Linus", "team": "partners", "requests_per_minute": 300, "burst_size": 20},
 )
+RULES: Sequence[tuple[str, dict[str, Any]]] = (  # of the service of this name, or of all
+    ("", {"name": "strangers", "requests_per_minute": 3_000, "burst_size": 100, "count_by": "address"}),
+    ("orders", {"name": "slow writes", "requests_per_minute": 30, "burst_size": 3, "methods": ["POST"]}),
+    ("payments", {"name": "payments", "requests_per_minute": 60, "burst_size": 5, "count_by": "all", "mode": "shadow"}),
+)
+ISSUER = {
+    "name": "staff", "issuer": "https://login.example.com/realms/staff", "audiences": ["shop", "desk"],
+    "algorithms": ["ES256", "EdDSA"], "requests_per_minute": 600, "burst_size": 50,
+}  # fmt: skip
+PROPOSED = """{
+  "rate_limits": {
+    "payments": { "mode": "enforce" }
+  },
+  "keys": {
+    "partner": { "requests_per_minute": 600 }
+  }
+}"""
 
 
 class Crowd:
@@ -79,8 +99,8 @@ async def opened(url: str) -> AsyncIterator[Page]:
         await browser.close()
 
 
-async def take(url: str, proxy: str, folder: Path) -> None:
-    """`url` signs in. Every picture goes into `folder`."""
+async def take(url: str, proxy: str, keys_at: str, folder: Path) -> None:
+    """`url` signs in, at `keys_at` an issuer publishes its keys. Every picture goes into `folder`."""
     base, _, token = url.partition("/#token=")
     async with httpx2.AsyncClient(
         base_url=base, headers={"Authorization": f"Bearer {token}"}, trust_env=False
@@ -90,15 +110,19 @@ async def take(url: str, proxy: str, folder: Path) -> None:
             (await operator.post("/api/keys", json={**fields, **({"expires_at": soon} if number == 2 else {})})).json()
             for number, fields in enumerate(KEYS)
         ]
+        services = {service["name"]: service["id"] for service in (await operator.get("/api/services")).json()["items"]}
+        for service, rule in RULES:
+            await operator.post("/api/rate-limits", json={**rule, "service_id": services.get(service)})
+        await operator.post("/api/token-issuers", json={**ISSUER, "jwks_url": keys_at})
         crowd = asyncio.create_task(Crowd(proxy, [key["key"] for key in keys]).ask(SECONDS_OF_TRAFFIC + 25))
         await operator.post("/api/health/check-all")
     await asyncio.sleep(SECONDS_OF_TRAFFIC)
     async with opened(url) as page:
-        await _take_all(page, folder, keys[0]["key"])
+        await _take_all(page, folder, [key["key"] for key in keys])
     await crowd
 
 
-async def _take_all(page: Page, folder: Path, api_key: str) -> None:
+async def _take_all(page: Page, folder: Path, api_keys: Sequence[str]) -> None:
     async def picture(name: str) -> None:
         await page.wait_for_timeout(1_200)
         await page.screenshot(path=folder / f"{name}.png")
@@ -127,7 +151,17 @@ async def _take_all(page: Page, folder: Path, api_key: str) -> None:
     await picture("new-key")
     await page.get_by_role("button", name="I have stored it").click()
     await page.get_by_role("button", name="Yes, close").click()
-    await page.set_viewport_size(LOW)  # type: ignore[arg-type]  # rows of digits make large files
+    await page.get_by_role("button", name="Make a token from web shop").click()
+    await page.get_by_role("dialog").get_by_label("API key").fill(api_keys[1])
+    await page.get_by_role("button", name="Make a token", exact=True).click()
+    await page.get_by_role("dialog").get_by_label("The token").wait_for()
+    await picture("token")
+    await page.keyboard.press("Escape")
+    await go("issuers")
+    await picture("issuers")
+    await go("limits")
+    await picture("limits")
+    await page.set_viewport_size(LOW)  # type: ignore[arg-type]
     await go("logs")
     await picture("logs")
     await page.get_by_label("Status").select_option("5xx")
@@ -137,10 +171,25 @@ async def _take_all(page: Page, folder: Path, api_key: str) -> None:
     await page.set_viewport_size(SIZE)  # type: ignore[arg-type]
     await page.evaluate("location.hash = '#/explain?path=/users/1/orders'")
     await page.locator("main .walk").wait_for()
-    await page.get_by_label("API key").fill(api_key)
+    await page.get_by_label("API key").fill(api_keys[0])
     await page.get_by_role("button", name="Explain").click()
     await page.locator("main .walk table").first.wait_for()
     await picture("explain")
+    await page.evaluate("location.hash = '#/explain?mode=batch&path=/payments'")
+    await page.get_by_label("API key").fill(api_keys[2])
+    await page.get_by_label("Requests a second").fill("8")
+    await page.get_by_label("All fail from second").fill("20")
+    await page.get_by_label("to second").fill("35")
+    await page.get_by_role("button", name="Run").click()
+    await page.get_by_role("region", name="Answers", exact=True).wait_for()
+    await page.evaluate("scrollTo(0, 0)")
+    await picture("batch")
+    await page.evaluate("location.hash = '#/explain?mode=replay'")
+    await page.get_by_label("What would be different").fill(PROPOSED)
+    await page.get_by_role("button", name="Replay").click()
+    await page.get_by_role("region", name="What would change", exact=True).wait_for()
+    await page.get_by_role("button", name="Limit", exact=True).click()
+    await picture("replay")
     await go("routes")
     await page.keyboard.press("Control+k")
     await page.keyboard.type("or")
@@ -156,11 +205,14 @@ def main(folder: Path) -> None:
     with (
         tempfile.TemporaryDirectory() as data,
         running_command((*RUN, "--demo"), environment(Path(data) / "data", CIRCUIT_FAILURE_THRESHOLD="4")) as demo,
+        running_key_server(signing_key("2026-1"), signing_key("2026-2", "EdDSA")) as published,
     ):
         demo.stdout.wait_for(r"Ctrl-C stops everything\.")
         url = demo.stdout.wait_for(r" +(http://127\.0\.0\.1:\d+/#token=\S+)")[1]
         proxy = demo.stdout.wait_for(r" +curl -i (http://127\.0\.0\.1:\d+)/public/products")[1]
-        asyncio.run(take(url, proxy, folder))
+        asyncio.run(take(url, proxy, published.url, folder))
+    for file in folder.glob("*.png"):
+        file.write_bytes(few_colours(file.read_bytes()))
     too_large = [file.name for file in folder.glob("*.png") if file.stat().st_size > MOST_BYTES]
     assert not too_large, f"larger than {MOST_BYTES} bytes: {too_large}"
     sys.stdout.write("".join(f"{file} {file.stat().st_size}\n" for file in sorted(folder.glob("*.png"))))

@@ -38,6 +38,7 @@ NEW = {
     "limits": "New rule",
     "issuers": "New issuer",
 }
+IS_LAID_OUT = "async (width) => (await new Promise(requestAnimationFrame)) > 0 && innerWidth === width"
 LETTERS = "() => parseFloat(getComputedStyle(document.querySelector('.chart .tick')).fontSize)"
 OVERFLOW = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
@@ -71,6 +72,7 @@ def furnished(gateway: Gateway, upstream: StoppableUpstream) -> Gateway:
     operator.create_public_route("/gone", "http://127.0.0.1:1", priority=5, methods=["GET", "POST"])
     operator.create("keys", name="mobile", owner="Ada", team="core", expires_at="2099-01-01T00:00:00Z")
     operator.create("keys", name="off", enabled=False)
+    operator.create("services", name="n" * 100, base_url="http://127.0.0.1:1")
     issuer = {"issuer": "https://login.example.com", "jwks_url": "http://127.0.0.1:1/keys"}
     operator.create("token-issuers", name="staff", audiences=["shop"], **issuer)
     limit = {"requests_per_minute": 1, "burst_size": 6}
@@ -98,6 +100,7 @@ async def test_no_view_has_a_barrier_on_a_desk_or_on_a_telephone_and_nothing_run
         await show(dashboard, view)
         assert await barriers(page, axe) == [], view
         await page.set_viewport_size(NARROW)
+        await page.wait_for_function(IS_LAID_OUT, arg=NARROW["width"])
         assert await page.evaluate(OVERFLOW) <= 0, view
         assert await barriers(page, axe) == [], f"{view}, narrow"
         if view in NEW:
@@ -119,6 +122,7 @@ async def test_a_large_screen_has_larger_letters_and_charts_and_is_used(
     measured = []
     for size in (WIDE, LARGE):
         await page.set_viewport_size(size)
+        await page.wait_for_function(IS_LAID_OUT, arg=size["width"])
         letters = float(await page.evaluate(LETTERS))
         box, width = await chart.bounding_box(), await head.evaluate("node => node.clientWidth")
         assert box

@@ -112,6 +112,7 @@ class TestServices:
         await expect(dashboard.row("behind /users")).to_contain_text("closed")
         upstream.stop()
         assert [gateway.ask(request("/users")).status for _ in range(4)] == [502, 502, 502, 503]
+        await dashboard.look_again()
         await expect(dashboard.row("behind /users")).to_contain_text("open")
         upstream.start()
         await dashboard.button("behind /users").click()

@@ -37,6 +37,7 @@ class TestRules:
         await dashboard.button("Create rule").click()
         await dashboard.notice("strangers is created, and in force.")
         assert statuses(gateway, "/users/1", None, 4) == [200, 200, 429, 429]
+        await dashboard.look_again()
         row = dashboard.row("strangers")
         for text in ("route /users", "1/min", "burst 2", "each address", "2 since the start"):
             await expect(row).to_contain_text(text)
@@ -56,6 +57,7 @@ class TestRules:
         await dashboard.notice("tried only counts from now on.")
         await expect(switch).to_have_attribute("aria-checked", "false")
         assert statuses(gateway, "/users/1", None, 3) == [200, 200, 200]
+        await dashboard.look_again()
         await expect(dashboard.row("tried")).to_contain_text("would have, 1 since the start")
         await switch.click()
         await dashboard.notice("tried is enforced.")
@@ -71,6 +73,7 @@ class TestRules:
         key = gateway.operator.create("keys", name="greedy", **SLOW)["key"]
         await dashboard.sign_in("limits")
         assert statuses(gateway, "/users/1", key, 4) == [200, 200, 429, 429]
+        await dashboard.look_again()
         limited = dashboard.page.get_by_role("region", name="Limited keys, 1 h", exact=True)
         await expect(limited.get_by_role("row").filter(has_text="greedy")).to_contain_text("50 %")
         await limited.get_by_role("row").filter(has_text="greedy").get_by_role("link", name="2", exact=True).click()
@@ -110,6 +113,7 @@ class TestIssuers:
         await dashboard.field("ES256").check()
         await dashboard.button("Create issuer").click()
         await dashboard.notice("staff is created, and in force.")
+        await dashboard.look_again()
         row = dashboard.row("staff")
         for text in ("0 keys", "refused", "shop", "desk", "RS256", "ES256"):
             await expect(row).to_contain_text(text)

@@ -58,7 +58,8 @@ async def test_an_address_that_was_made_up_is_shown_as_text_too(dashboard: Dashb
     dashboard.refusals = {404, 422}
     await dashboard.sign_in()
     await dashboard.go("logs?path=%3Cimg%20src%3Dx%20onerror%3Dwindow.stolen%3D1%3E&status=%3Cscript%3E")
-    await expect(dashboard.page.get_by_label("Search paths")).to_have_value("<img src=x onerror=window.stolen=1>")
+    box = dashboard.page.get_by_label("Search paths, or an id")
+    await expect(box).to_have_value("<img src=x onerror=window.stolen=1>")
     await dashboard.go("services?open=../keys%3Cscript%3E")
     await expect(dashboard.page.locator(".toast")).to_be_visible()
     await dashboard.go("<script>window.stolen=1</script>")

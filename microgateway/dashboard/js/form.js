@@ -220,7 +220,7 @@ const CONTROLS = {
   /** An object in JSON. */
   json(field, value, ids) {
     const text = value ? JSON.stringify(value, null, 2) : "";
-    const input = h("textarea", { class: "textarea", id: ids.input, rows: Math.min(16, Math.max(6, text.split("\n").length + 1)), spellcheck: "false", placeholder: field.placeholder, value: text });
+    const input = h("textarea", { class: "textarea", id: ids.input, rows: Math.min(16, Math.max(9, text.split("\n").length + 1)), spellcheck: "false", placeholder: field.placeholder, value: text });
     return { node: input, input, read: () => (blank(input.value) === undefined ? undefined : parsedObject(input.value, field.name)) };
   },
   /** Several fields as one object in JSON. */

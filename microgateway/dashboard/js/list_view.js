@@ -66,5 +66,5 @@ export function mountList(view, { query, signal }, { name, path = `api/${name}`,
 
 /** What a row is called, as the button that opens it, and a second line. */
 export function titleCell(row, name, sub, onclick, className = "") {
-  return [h("button", { class: `row-open ${className}`, onclick, "data-focus": `open-${row.id}` }, name), span("sub", sub)];
+  return [h("button", { class: `row-open ${className}`, title: name.length > 40 ? name : null, onclick, "data-focus": `open-${row.id}` }, name), span("sub", sub)];
 }

@@ -12,6 +12,7 @@ import { ruleFields } from "./limit_form.js";
 
 const REFRESH = 3; // seconds
 const MOST_KEYS = 10;
+const MOST_CHOICES = 200;
 const REMOVAL = { label: "Delete", done: "deleted", text: "What it refuses passes from then on, and its buckets are forgotten." };
 const COUNTED = { key: "each key", address: "each address", all: "all together" };
 const STATES = { shadow: (rule) => rule.mode === "shadow", enforce: (rule) => rule.mode === "enforce", disabled: (rule) => !rule.enabled };
@@ -19,6 +20,7 @@ const STATES = { shadow: (rule) => rule.mode === "shadow", enforce: (rule) => ru
 export function mount(view, context) {
   const names = new Map();
   const limited = h("div", { class: "charts below" });
+  const choices = Promise.all(["services", "routes"].map((kind) => api.get(`api/${kind}`, { limit: MOST_CHOICES }).catch(() => ({ items: [], total: 0 })))); // ready when a form is opened
   const list = mountList(view, context, {
     name: "limits", path: "api/rate-limits", noun: "rule", title: "Rate limits", subtitle: "Limits besides the keys’ own, and who met one.", searchLabel: "Search rules", seconds: REFRESH,
     filters: [{ name: "mode", label: "Mode", any: "Any mode", options: [["enforce", "Enforced"], ["shadow", "Shadow: only counts"], ["disabled", "Switched off"]] }],
@@ -79,7 +81,7 @@ export function mount(view, context) {
   }
 
   async function edit(rule) {
-    const [services, routes] = await Promise.all(["services", "routes"].map((kind) => api.get(`api/${kind}`, { limit: 500 }).catch(() => ({ items: [], total: 0 }))));
+    const [services, routes] = await choices;
     await openEditor({
       kind: "rule", path: "api/rate-limits", spec: "RateLimitRuleSpec", entity: rule, nameOf: ({ name }) => name, fields: ruleFields(services, routes), remove: REMOVAL,
       subtitle: rule ? rule.id : "A request has to be admitted by its key’s limit and by every rule that it is for.",

@@ -16,10 +16,12 @@ const SINCE = [["5m", "Last 5 minutes"], ["1h", "Last hour"], ["24h", "Last day"
 const STATUSES = [["2xx", "2xx"], ["3xx", "3xx"], ["4xx", "4xx"], ["5xx", "5xx"], ["401", "401"], ["404", "404"], ["429", "429"], ["502", "502"], ["503", "503"], ["504", "504"]];
 const FLAGS = [["rate_limited", "Rate limited"], ["circuit_open", "Circuit open"]];
 const LATENCIES = [["100", "Over 100 ms"], ["500", "Over 500 ms"], ["1000", "Over 1 s"], ["5000", "Over 5 s"]];
+const BY_ADDRESS = { route: "Route", request_id: "Request", trace_id: "Trace", until: "Until" }; // filters that something leads to
+const AN_ID = /^[0-9a-f]{32}$/;
 const STAGES = [["parse", "Read"], ["auth", "Credential"], ["rate_limit", "Rate limit"], ["router", "Route"], ["circuit_breaker", "Circuit"], ["proxy", "Upstream"]];
 
 export function mount(view, { query, signal }) {
-  const filters = Object.fromEntries(["method", "status", "service", "route", "key", "path", "min_latency_ms", "since", "flag"].map((name) => [name, query[name] ?? ""]));
+  const filters = Object.fromEntries(["method", "status", "service", "key", "path", "min_latency_ms", "since", "flag", ...Object.keys(BY_ADDRESS)].map((name) => [name, query[name] ?? ""]));
   let rows = [];
   let cursor = null;
   let isTailing = true;
@@ -43,11 +45,11 @@ export function mount(view, { query, signal }) {
       h("button", { class: "button", onclick: () => save("ndjson") }, icon("download"), "NDJSON"),
       h("button", { class: "button quiet", onclick: clear, "data-focus": "clear" }, icon("remove"), "Clear")),
     h("div", { class: "bar" },
-      searchBox({ label: "Search paths", value: filters.path, oninput: (value) => refine("path", value) }),
+      searchBox({ label: "Search paths, or an id", value: filters.path, oninput: (value) => refine("path", value) }),
       choice("method", "Method", "Any method", ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"].map((name) => [name, name])).node,
       choice("status", "Status", "Any status", STATUSES).node, services.node, keys.node,
       choice("flag", "Reason", "Any reason", FLAGS).node, choice("min_latency_ms", "Latency", "Any latency", LATENCIES).node, choice("since", "Since", "Any time", SINCE).node,
-      filters.route ? h("button", { class: "button small", onclick: () => go("logs", { ...here().query, route: "" }) }, `Route: ${filters.route}`, icon("close")) : null,
+      Object.entries(BY_ADDRESS).filter(([name]) => filters[name]).map(([name, label]) => h("button", { class: "button small", onclick: () => go("logs", { ...here().query, [name]: "" }) }, `${label}: ${filters[name]}`, icon("close"))),
       total),
     frame, nothing, h("div", { class: "more" }, older));
   follow(true);
@@ -80,6 +82,7 @@ export function mount(view, { query, signal }) {
 
   function wanted() {
     const { flag, ...rest } = filters;
+    if (AN_ID.test(rest.path)) Object.assign(rest, { request_id: rest.path, path: "" });
     return { ...rest, ...(flag ? { [flag]: "true" } : {}) };
   }
 
@@ -202,7 +205,7 @@ async function inspect(row) {
         row.query && ["Query", h("code", {}, row.query)],
         row.upstream && ["Upstream", [h("code", {}, row.upstream), row.upstream_status ? ` answered ${row.upstream_status}` : ""]],
         row.breaker && ["Circuit", row.breaker.replace("_", " ")], ["Retries", String(row.retries)],
-        ["Bodies", `${bytes(row.bytes_in)} in, ${bytes(row.bytes_out)} out`], ["Request id", h("code", {}, row.request_id)], ["Trace id", h("code", {}, row.trace_id)],
+        ["Bodies", `${bytes(row.bytes_in)} in, ${bytes(row.bytes_out)} out`], ["Request id", h("code", {}, row.request_id)], ["Trace id", h("a", { class: "mono", href: href("logs", { trace_id: row.trace_id }) }, row.trace_id)],
       ]),
       h("h3", {}, "As curl"), h("pre", { class: "sample" }, line),
       h("div", { class: "spread" }, copyButton(line, "Copy as curl"), h("a", { class: "button", href: href("explain", { row: row.id }) }, icon("explain"), "Explain")),

@@ -81,7 +81,7 @@ export function mount(view, context) {
     return [
       { id: "path", label: "Path", first: true, sort: (route) => route.path, cell: (route) => [titleCell(route, route.path, [route.match, ...route.hosts].join(" · "), () => edit(route), "mono"), (route.warnings ?? []).slice(0, 1).map(warningBadge)] },
       { id: "methods", label: "Methods", sort: (route) => route.methods.join(" "), cell: (route) => span("chips", (route.methods.length ? route.methods : ["any"]).map((name) => span("chip", name))) },
-      { id: "service", label: "Service", sort: (route) => route.service, cell: (route) => h("a", { class: "plain-link", href: href("services", { open: route.service_id }) }, route.service) },
+      { id: "service", label: "Service", sort: (route) => route.service, cell: (route) => h("a", { class: "plain-link", title: route.service.length > 40 ? route.service : null, href: href("services", { open: route.service_id }) }, route.service) },
       { id: "auth", label: "Access", sort: (route) => route.auth, cell: (route) => badge(route.auth === "none" ? "public" : "key", route.auth === "none" ? "warn" : "off") },
       { id: "priority", label: "Priority", right: true, sort: (route) => route.priority, cell: (route) => span(route.priority ? "" : "faint", String(route.priority)) },
       { id: "hits", label: "Hits, 24 h", right: true, sort: (route) => route.hits, cell: hitsCell },
