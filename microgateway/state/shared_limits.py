@@ -142,6 +142,16 @@ _Wanted = tuple[SharedRoom, Subject, Limit, bool]
 """A claim with its room at hand; the last says whether the limit is enforced."""
 
 
+class HeldKey:
+    """A key's own limit, alone, as `hold` keeps it; `place` is where its bucket was when it was last found."""
+
+    __slots__ = ("place", "principal")
+
+    def __init__(self, principal: Principal) -> None:
+        self.principal = principal
+        self.place: Place | None = None
+
+
 class SharedLimiter:
     """Every bucket there is, as one process uses them. `process` is its number, below `MOST_PROCESSES`.
 
@@ -156,6 +166,7 @@ class SharedLimiter:
         self._rooms: dict[str, SharedRoom] = {}
         self._keys = self._open(Principal.space)
         self._places = self._keys.places
+        self._take_plainly = limits.keys.take_plainly
         limits.keys.forgotten = limits.rules.forgotten = self._forgotten
 
     def take(self, client: str, limit: Limit, now: float) -> Grant:
@@ -174,19 +185,30 @@ class SharedLimiter:
         """
         return self._take_together(self._wanted(claims), int(now * NANOSECONDS))
 
-    def hold(self, claims: Sequence[Claim]) -> Sequence[Claim]:
-        """The claims in the form in which `take_again` is quick."""
-        return claims
+    def hold(self, claims: Sequence[Claim]) -> Sequence[HeldKey | None]:
+        """The claims in the form in which `take_again` is quick: a key's own limit alone. For others it is None."""
+        if not claims:
+            return ()
+        limiting = claims[0][0]
+        return (HeldKey(limiting) if len(claims) == 1 and isinstance(limiting, Principal) else None,)
 
-    def take_again(self, held: Sequence[Claim], now: float) -> ToldAgain | None:
+    def take_again(self, held: Sequence[HeldKey | None], now: float) -> ToldAgain | None:
         """One token where only a key's own limit is asked and its bucket is at hand; otherwise `take_all` is asked."""
-        if len(held) == 1 and isinstance(held[0][0], Principal):
-            principal, client = held[0][0], held[0][0].id
-            place = self._places.get(client)
-            grant = None if place is None else self._limits.keys.take(place, principal.limit, int(now * NANOSECONDS))
-            if grant is not None and grant.admitted:
-                return grant.level, principal
-        return None
+        if not held:
+            return 0, None
+        key = held[0]
+        if key is None:
+            return None
+        place = key.place
+        if place is None:
+            place = key.place = self._places.get(key.principal.id)
+            if place is None:
+                return None
+        level = self._take_plainly(place, key.principal.limit, int(now * NANOSECONDS))
+        if level < 0:
+            key.place = None  # it may be another's place by now
+            return None
+        return level, key.principal
 
     def peek(self, claims: Sequence[Claim], now: float) -> list[Grant]:
         """What `take_all` would find, with nothing taken and nothing counted."""

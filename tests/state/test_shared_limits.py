@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -15,6 +16,7 @@ from tests.state.test_limiter import principal, rule
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # fork, where threads are
 
 NOW = 5.0
+LATER = 1_000.0
 TEN = Limit(per_minute=60, burst=10)
 RULE, KEY = rule("rule", TEN), principal("anna", TEN)
 
@@ -69,8 +71,12 @@ def test_what_all_processes_counted_is_added_up() -> None:
         assert (room.admitted, room.subjects) == (2, 1)
 
 
-@pytest.mark.parametrize(("known", "every"), [(False, 23), (True, 7)], ids=["being made", "there"])
-def test_a_death_at_any_instruction_costs_one_token_or_none(known: bool, every: int, apart: Apart) -> None:
+@pytest.mark.parametrize(
+    ("known", "held", "every"),
+    [(False, False, 23), (True, False, 7), (True, True, 7)],
+    ids=["being made", "there", "held"],
+)
+def test_a_death_at_any_instruction_costs_one_token_or_none(known: bool, held: bool, every: int, apart: Apart) -> None:
     with shared_limits(stripes=64, ways=64) as limits:
         dying, survivor = SharedLimiter(limits, process=1), SharedLimiter(limits, process=0)
         instruction, went_on = 0, True
@@ -78,10 +84,25 @@ def test_a_death_at_any_instruction_costs_one_token_or_none(known: bool, every: 
             client = f"client {instruction}"
             if known:
                 dying.take(client, TEN, NOW)
-            went_on = died_on_the_way(partial(dying.take, client, TEN, NOW), instruction=instruction)
+            take: Callable[[], object] = partial(dying.take, client, TEN, NOW)
+            if held:
+                take = partial(dying.take_again, dying.hold([(principal(client, TEN), client)]), NOW)
+            went_on = died_on_the_way(take, instruction=instruction)
             assert left(survivor, client) in ((TEN.burst - known, TEN.burst - known - 1) if went_on else (9 - known,))
             instruction += apart(every)
         assert instruction > 50
+
+
+def test_a_held_key_finds_its_bucket_anew_where_its_place_is_another_s_by_now() -> None:
+    with shared_limits(stripes=1, ways=1) as limits:
+        limiter = SharedLimiter(limits, process=0)
+        held = limiter.hold([(KEY, "anna")])
+        assert limiter.take_again(held, NOW) is None, "nobody has seen it yet"
+        limiter.take("anna", TEN, NOW)
+        assert limiter.take_again(held, NOW) is not None
+        limiter.take("otto", TEN, LATER)
+        assert limiter.take_again(held, LATER) is None
+        assert left(limiter, "otto") == TEN.burst - 1, "he lacks his own token, and nobody else's"
 
 
 def test_a_death_between_two_buckets_leaves_both_whole(apart: Apart) -> None:
