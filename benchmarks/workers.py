@@ -3,13 +3,14 @@
 python benchmarks/workers.py --rounds 5 --seconds 3 --check
 
 The load and the upstream take processor time from the same two cores, so that two workers can't have both to
-themselves. Two accounts are given, and neither assumes anything of the other:
+themselves. Two accounts are given:
 
+- by processor time, which the verdicts are of: what a request costs two workers that share both cores with their load,
+  over what it costs one with a core of its own, as in compare.py. Two cores that are all the workers' serve twice the
+  requests, divided by that. Sharing makes it dearer, so the two are not flattered;
 - by the clock: one worker with its load and its upstream on one core, then two workers with load and upstream on both.
-  What load and upstream cost for each request is in both, so twice the cores is twice the requests, but for what two
-  workers cost each other;
-- by processor time: what a request costs the workers, where they share their cores with the load, one or two of them;
-  and where the one has a core of its own, as in compare.py.
+  Nothing is left out there and nothing worked out, but not only the workers differ: on one core load, upstream and
+  worker take turns, and each finds much to do at once when its turn comes, which is cheap for all three.
 """
 
 import argparse
@@ -153,15 +154,12 @@ def show(rounds: Mapping[str, Sequence[Round]], options: argparse.Namespace) -> 
     ]
     columns = ("workers", "requests/s", "µs/request", "of the busier one", "control µs")
     print(report.plain_table(columns, lines), end="\n\n")
-    pairs = list(zip(rounds[ONE], rounds[TWO], strict=True))
-    gain = median(two.per_second / one.per_second for one, two in pairs)
-    cost = median(two.cost / one.cost for one, two in pairs)
-    alone = median(two.cost / one.cost for one, two in zip(rounds[ALONE], rounds[TWO], strict=True))
-    print(f"{_met(gain >= LEAST_GAIN)}  requests/s, all on two cores ≥ {LEAST_GAIN} × all on one: {gain:.2f}")
+    cost = median(two.cost / one.cost for one, two in zip(rounds[ALONE], rounds[TWO], strict=True))
+    clock = median(two.per_second / one.per_second for one, two in zip(rounds[ONE], rounds[TWO], strict=True))
+    print(f"{_met(2 / cost >= LEAST_GAIN)}  requests/s by processor time ≥ {LEAST_GAIN} × one worker's: {2 / cost:.2f}")
     print(f"{_met(cost <= MOST_COST)}  processor time for a request ≤ {MOST_COST} × one worker's: {cost:.3f}")
-    print(f"        {alone:.3f} × that of one worker with a core of its own; so 2 ÷ that, {2 / alone:.2f}, is what two")
-    print("        workers serve that have two cores to themselves, at the least: here they share them with their load")
-    return gain >= LEAST_GAIN and cost <= MOST_COST
+    print(f"        requests/s by the clock, load and upstream included: {clock:.2f} × those of one core")
+    return 2 / cost >= LEAST_GAIN and cost <= MOST_COST
 
 
 def _met(is_met: bool) -> str:
