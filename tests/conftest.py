@@ -39,8 +39,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest come first: at the end nobody is to wait for one of them alone."""
-    long = ("test_openapi.py", "test_scenarios.py", "test_many.py", "test_scripts.py")
-    items.sort(key=lambda item: item.path.name not in long and item.path.parent.name != "process")
+    files, folders = ("test_openapi.py", "test_many.py", "test_scripts.py"), ("soak", "process")
+    items.sort(key=lambda item: item.path.name not in files and item.path.parent.name not in folders)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
