@@ -10,20 +10,32 @@ from collections.abc import Iterator
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MOST_COLOURS = 256
+OF_KINDS = 208  # of those, one for each kind of colour; the rest are the most frequent ones
 CHANNELS = {2: 3, 6: 4}  # by the type of colour: with and without transparency
 
 
 def few_colours(png: bytes) -> bytes:
-    """The same picture. The most frequent colours are kept, and each other one becomes the nearest of them."""
+    """The same picture. Some colours are kept, and each other one becomes the nearest of them."""
     width, height, rows = _decoded(png)
     pixels = [[row[at : at + 3] for at in range(0, len(row), len(row) // width)] for row in rows]
     counts = Counter(pixel for row in pixels for pixel in row)
-    kept = [colour for colour, _ in counts.most_common(MOST_COLOURS)]
+    kept = _kept(counts)
     place = {colour: _nearest(colour, kept) for colour in counts}
     body = b"".join(b"\0" + bytes(place[pixel] for pixel in row) for row in pixels)
     head = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)
     parts = ((b"IHDR", head), (b"PLTE", b"".join(kept)), (b"IDAT", zlib.compress(body, 9)), (b"IEND", b""))
     return SIGNATURE + b"".join(_chunk(name, data) for name, data in parts)
+
+
+def _kept(counts: Counter[bytes]) -> list[bytes]:
+    """The most frequent ones, but first one of each kind: a red number is rare, and stays red."""
+    kinds: dict[bytes, bytes] = {}
+    weights: Counter[bytes] = Counter()
+    for colour, count in counts.most_common():
+        kind = bytes(value >> 4 for value in colour)
+        weights[kinds.setdefault(kind, colour)] += count
+    chosen = [colour for colour, _ in weights.most_common(OF_KINDS)]
+    return list(dict.fromkeys([*chosen, *(colour for colour, _ in counts.most_common(MOST_COLOURS))]))[:MOST_COLOURS]
 
 
 def _nearest(colour: bytes, kept: list[bytes]) -> int:
