@@ -10,6 +10,7 @@ from microgateway.clock import Clock
 from microgateway.control_plane import (
     auth,
     circuit_breakers,
+    description,
     gateway,
     health,
     history,
@@ -106,4 +107,5 @@ def _include_routers(app: FastAPI) -> None:
     app.include_router(sign_in.router)
     app.include_router(health.router)
     app.include_router(pages.router)
+    app.include_router(description.router)
     app.include_router(dashboard_router())

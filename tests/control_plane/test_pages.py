@@ -1,10 +1,13 @@
 """Pages that work without internet, and answers that a browser trusts with as little as possible."""
 
+import asyncio
 import re
+import threading
 from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 
 from microgateway.control_plane.access import FOR_KEY_HOLDERS, SIGN_IN
 from tests.control_plane.control import Control
@@ -83,6 +86,23 @@ async def test_every_answer_carries_the_security_headers(control: Control, path:
 
 async def openapi(control: Control) -> Any:
     return await control.get("/openapi.json")
+
+
+async def test_the_description_is_made_beside_the_traffic(control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes long the first time, and the proxy port may be served by this very loop."""
+    made_in: list[int] = []
+    make = FastAPI.openapi
+
+    def watched(app: FastAPI) -> dict[str, Any]:
+        made_in.append(threading.get_ident())
+        return make(app)
+
+    monkeypatch.setattr(FastAPI, "openapi", watched)
+    one, other = await asyncio.gather(openapi(control), openapi(control))
+    assert one == other
+    assert len(made_in) == 2
+    assert threading.get_ident() not in made_in
+    assert "413" in one["paths"]["/api/services"]["post"]["responses"], "it is complete"
 
 
 async def test_the_description_covers_the_api(control: Control) -> None:
