@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 NANOSECONDS = 1_000_000_000
 TOKEN = 60 * NANOSECONDS
+NEVER = 1 << 62  # nanoseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +22,27 @@ class Limit:
     """The full bucket, in parts of a token."""
     per_second: int = field(init=False, repr=False, compare=False)
     """What a second brings, in parts of a token."""
+    token_time: int = field(init=False, repr=False, compare=False)
+    """Nanoseconds, rounded up, until a token that was taken has come back."""
+    after_one: int = field(init=False, repr=False, compare=False)
+    """The level that one request leaves a full bucket with, and `told_after_one` what is told of that."""
+    told_after_one: bytes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "capacity", self.burst * TOKEN)
         object.__setattr__(self, "per_second", self.per_minute * NANOSECONDS)
+        object.__setattr__(self, "token_time", -(-TOKEN // self.per_minute))
+        object.__setattr__(self, "after_one", self.capacity - TOKEN)
+        object.__setattr__(self, "told_after_one", self.told(self.after_one))
+
+    def told(self, level: int) -> bytes:
+        """What a client is told of a bucket with this level: the end of its RateLimit line, and the two lines below.
+
+        That is the whole tokens that are left, and the whole seconds until it is full, rounded up.
+        """
+        remaining, reset = level // TOKEN, -((level - self.capacity) // self.per_second)
+        lines = b";r=%d;t=%d\r\nX-RateLimit-Remaining: %d\r\nX-RateLimit-Reset: %d\r\n"
+        return lines % (remaining, reset, remaining, reset)
 
 
 class Grant:
@@ -62,14 +80,18 @@ class Grant:
 
 
 class TokenBucket:
-    """One client's bucket. `level` is in parts of a token, as of `updated` (nanoseconds on the caller's clock)."""
+    """One client's bucket. `level` is in parts of a token, as of `updated` (nanoseconds on the caller's clock).
 
-    __slots__ = ("level", "limit", "updated")
+    From `full_at` on it is known to be full, and nothing has to be worked out: most clients ask less than they may.
+    """
+
+    __slots__ = ("full_at", "level", "limit", "updated")
 
     def __init__(self, limit: Limit, now: int) -> None:
         self.limit = limit
         self.level = limit.capacity
         self.updated = now
+        self.full_at = now if limit.burst > 0 else NEVER
 
     def take(self, now: int) -> Grant:
         """Takes one token if there is one. A clock that goes back brings no tokens, and takes none."""
@@ -84,6 +106,7 @@ class TokenBucket:
         admitted = level >= TOKEN
         if admitted:
             level -= TOKEN
+            self.full_at = NEVER
         self.level = level
         return Grant(admitted, limit, level)
 
@@ -98,6 +121,7 @@ class TokenBucket:
         missing = self.limit.capacity - self.refill(now)
         self.limit = limit
         self.level = max(0, limit.capacity - missing)
+        self.full_at = NEVER
 
     def is_full(self, now: int) -> bool:
         """Whether nothing that was used is missing any more: then it is as good as a new one."""

@@ -5,7 +5,6 @@ the fields that it adds to every answer, and its own problem answers.
 
 import json
 
-from microgateway.core.token_bucket import TOKEN, Grant
 from microgateway.exchange import NO_CONTENT, Exchange, Problem
 
 _PROBLEM_FIELDS = b"Content-Type: application/problem+json\r\nCache-Control: no-store\r\n"
@@ -17,16 +16,8 @@ def added_fields(exchange: Exchange) -> bytes:
     limited_by = None if exchange.judgement is None else exchange.judgement.limited_by
     if limited_by is None:
         return b"X-Request-Id: %b\r\n" % exchange.request_id
-    grant = Grant(True, limited_by.limit, exchange.level)
-    remaining, reset = b"%d" % grant.remaining, b"%d" % grant.reset_seconds
-    return b"X-Request-Id: %b\r\n%b;r=%b;t=%b\r\nX-RateLimit-Remaining: %b\r\nX-RateLimit-Reset: %b\r\n" % (
-        exchange.request_id,
-        limited_by.policy_field,
-        remaining,
-        reset,
-        remaining,
-        reset,
-    )
+    told = limited_by.limit.told(exchange.level)
+    return b"X-Request-Id: %b\r\n%b%b" % (exchange.request_id, limited_by.policy_field, told)
 
 
 def answer_head(passed_on: bytes, exchange: Exchange, framing: bytes, body: bytes = b"") -> bytes:
@@ -38,19 +29,9 @@ def answer_head(passed_on: bytes, exchange: Exchange, framing: bytes, body: byte
     limited_by = exchange.judgement.limited_by  # type: ignore[union-attr]  # or no service had been asked
     if limited_by is None:
         return b"%bX-Request-Id: %b\r\n%b\r\n%b" % (passed_on, request_id, framing, body)
-    level, limit = exchange.level, limited_by.limit  # as in `Grant.remaining` and `Grant.reset_seconds`, written out
-    remaining, reset = level // TOKEN, -((level - limit.capacity) // limit.per_second)
-    return b"%bX-Request-Id: %b\r\n%b;r=%d;t=%d\r\nX-RateLimit-Remaining: %d\r\nX-RateLimit-Reset: %d\r\n%b\r\n%b" % (
-        passed_on,
-        request_id,
-        limited_by.policy_field,
-        remaining,
-        reset,
-        remaining,
-        reset,
-        framing,
-        body,
-    )
+    level, limit, policy = exchange.level, limited_by.limit, limited_by.policy_field
+    told = limit.told_after_one if level == limit.after_one else limit.told(level)
+    return b"%bX-Request-Id: %b\r\n%b%b%b\r\n%b" % (passed_on, request_id, policy, told, framing, body)
 
 
 def problem_answer(problem: Problem, request_id: bytes, added: bytes, *, keep_alive: bool, with_body: bool) -> bytes:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from copy import copy
 
 from microgateway.core.limit_rules import LimitRule, Subject
-from microgateway.core.token_bucket import NANOSECONDS, TOKEN, Grant, Limit, TokenBucket
+from microgateway.core.token_bucket import NANOSECONDS, NEVER, TOKEN, Grant, Limit, TokenBucket
 from microgateway.snapshot import Principal
 
 MOST_SUBJECTS = 100_000  # of one rule: about 30 MB
@@ -76,6 +76,7 @@ class Room:
         admitted = bucket.level >= TOKEN
         if admitted:
             bucket.level -= TOKEN
+            bucket.full_at = NEVER
             self.admitted += 1
         if bucket is self._overflow:
             self.overflowed += 1
@@ -114,7 +115,7 @@ class Room:
             if overflow.is_full(now):
                 self._overflow = None
             else:
-                bucket.level = overflow.peek(now).level
+                bucket.level, bucket.full_at = overflow.peek(now).level, NEVER
         return bucket
 
 
@@ -197,8 +198,8 @@ class MemoryLimiter:
     def take_again(self, held: Sequence[HeldClaim], now: float) -> ToldAgain | None:
         """One token from every bucket, where each is known and has one: the tightest verdict, and whose it is.
 
-        None, with nothing taken or counted, where `take_all` must be asked. This is the way of most requests, so what
-        `TokenBucket.take` says is written out here, and what `is_tighter` says in `_take_together`.
+        None, with nothing taken or counted, where `take_all` must be asked. This is the way of most requests, and most
+        find a full bucket: then there is nothing to refill.
         """
         instant = int(now * NANOSECONDS)
         if len(held) != 1:
@@ -208,17 +209,15 @@ class MemoryLimiter:
         if claim.bucket.limit is not limit and not claim.find():
             return None
         bucket = claim.bucket
-        level = bucket.level
-        elapsed = instant - bucket.updated
-        if elapsed > 0:
-            level += elapsed * limit.per_minute
-            if level > limit.capacity:
-                level = limit.capacity
-            bucket.updated = instant
-        if level < TOKEN:
-            bucket.level = level
+        if instant >= bucket.full_at:
+            bucket.updated, bucket.full_at = instant, instant + limit.token_time
+            level = limit.after_one
+        elif bucket.refill(instant) < TOKEN:
             return None
-        bucket.level = level = level - TOKEN
+        else:
+            level = bucket.level - TOKEN
+            bucket.full_at = bucket.updated + limit.token_time if level == limit.after_one else NEVER
+        bucket.level = level
         claim.room.admitted += 1
         return level, claim.told
 
@@ -269,20 +268,18 @@ def _take_together(held: Sequence[HeldClaim], now: int) -> ToldAgain | None:
             if not claim.find():
                 return None
             bucket = claim.bucket
-        level = bucket.level
-        elapsed = now - bucket.updated
-        if elapsed > 0:
-            level += elapsed * limit.per_minute
-            if level > limit.capacity:
-                level = limit.capacity
-            bucket.level = level
-            bucket.updated = now
-        if level < TOKEN:
+        if now < bucket.full_at and bucket.refill(now) < TOKEN:
             return None
     least, bound, tightest = 0, 0, None
     for claim in held:
-        bucket = claim.bucket
-        bucket.level = level = bucket.level - TOKEN
+        bucket, limit = claim.bucket, claim.limit
+        if now >= bucket.full_at:
+            bucket.updated, bucket.full_at = now, now + limit.token_time
+            level = limit.after_one
+        else:
+            level = bucket.level - TOKEN
+            bucket.full_at = bucket.updated + limit.token_time if level == limit.after_one else NEVER
+        bucket.level = level
         claim.room.admitted += 1
         if claim.enforced and (
             tightest is None or (level < bound and _is_tighter(level, claim.limit, least, tightest.limit))

@@ -1,5 +1,6 @@
 """What every limiter keeps: one contract over the one in this process's memory and the one in shared memory."""
 
+import random
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -8,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from microgateway.core.limit_rules import Condition, CountBy, LimitRule
-from microgateway.core.token_bucket import NANOSECONDS, TOKEN, Grant, Limit
+from microgateway.core.token_bucket import NANOSECONDS, TOKEN, Grant, Limit, TokenBucket
 from microgateway.snapshot import Principal
 from microgateway.state.interfaces import Limiter
 from microgateway.state.limits import Claim, MemoryLimiter
@@ -153,6 +154,32 @@ class TestTakingAgain:
             left.append(verdict[0] // TOKEN)
         assert left == [1, 0]
         assert told(limiter.take("anna", SIXTY, 5.0)) == (False, 0, NANOSECONDS, 3 * NANOSECONDS)
+
+    @pytest.mark.parametrize("seed", range(40))
+    def test_it_says_what_a_bucket_of_its_own_would_say(self, seed: int) -> None:
+        """Whatever came in between: a pause in which it filled up, another way of taking, a sweep, another limit."""
+        dice = random.Random(seed)
+        limiter = MemoryLimiter()
+        limit = Limit(dice.choice((1, 7, 60, 600, 100_000)), dice.randint(1, 4))
+        paper, now = TokenBucket(limit, int(5.0 * NANOSECONDS)), 5.0
+        limiter.take("anna", limit, now)
+        paper.take(int(now * NANOSECONDS))
+        held = limiter.hold([(principal("anna", limit), "anna")])
+        for _ in range(200):
+            now += dice.choice((0.0, 1e-9, 1e-6, 60 / limit.per_minute, 60 / limit.per_minute - 1e-9, 1.0, 300.0))
+            if dice.random() < 0.05:
+                limiter.sweep(now)
+            if dice.random() < 0.05:
+                limit = Limit(dice.choice((1, 7, 60, 600, 100_000)), dice.randint(1, 4))
+                paper.change_limit(limit, int(now * NANOSECONDS))
+                held = limiter.hold([(principal("anna", limit), "anna")])
+            grant = paper.take(int(now * NANOSECONDS))
+            again = limiter.take_again(held, now) if dice.random() < 0.8 else None
+            if again is None:
+                mine = limiter.take("anna", limit, now)
+                assert (mine.admitted, mine.level) == (grant.admitted, grant.level)
+            else:
+                assert (True, again[0]) == (grant.admitted, grant.level)
 
     def test_a_bucket_that_is_not_there_is_left_to_the_whole_way(self, limiter: Limiter) -> None:
         assert limiter.take_again(limiter.hold([(rule("one", SIXTY), "1.2.3.4")]), 5.0) is None
