@@ -15,8 +15,8 @@ if not __package__:  # run as a file: the package's folder is not on the path ye
 
 from benchmarks import report
 from benchmarks.errors import BenchmarkError
-from benchmarks.load import Load, steady_script
-from benchmarks.peers.contender import Proxy
+from benchmarks.load import Load, rotating_script, steady_script
+from benchmarks.peers.contender import Contender, Proxy
 from benchmarks.peers.envoy import Envoy
 from benchmarks.peers.gateway import Gateway, unlogged, with_log, with_rules
 from benchmarks.peers.haproxy import HAProxy
@@ -28,7 +28,9 @@ from benchmarks.rounds import Series, run_rounds
 from benchmarks.seed import Size
 from benchmarks.standing import standing
 from benchmarks.upstream import small_answers
-from benchmarks.workload import HEADERS, Cores
+from benchmarks.workload import HEADERS, KEY_HEADER, Cores
+
+VARIETY = 10  # requests of a varied load
 
 
 def contestants(size: Size | None) -> tuple[Proxy, ...]:
@@ -49,6 +51,9 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--connections", type=int, default=32, help="keep-alive connections (default 32)")
     parser.add_argument(
         "--only", metavar="A,B", help="these proxies only: " + ",".join(one.name for one in contestants(None))
+    )
+    parser.add_argument(
+        "--varied", action="store_true", help="every request of a connection has another query than the one before"
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write every figure of every round there")
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
@@ -79,20 +84,30 @@ def measure(proxies: Sequence[Proxy], options: argparse.Namespace) -> list[Serie
         small_answers(Path(temporary) / "upstream", core=cores.load) as upstream_port,
         standing(proxies, Path(temporary), upstream_port=upstream_port, cores=cores) as contenders,
     ):
-        scripts = {
-            one.name: steady_script(Path(temporary) / f"{one.name}.lua", HEADERS | dict(one.call.headers()))
-            for one in contenders
-        }
+        make = varied_load if options.varied else steady_load
+        scripts = {one.name: make(Path(temporary) / f"{one.name}.lua", one) for one in contenders}
         return run_rounds(
             contenders, scripts, load, rounds=options.rounds, progress=lambda line: print(line, file=sys.stderr)
         )
+
+
+def steady_load(path: Path, one: Contender) -> Path:
+    """The same request, again and again."""
+    return steady_script(path, HEADERS | dict(one.call.headers()))
+
+
+def varied_load(path: Path, one: Contender) -> Path:
+    """Ten requests in turn, which differ in their queries."""
+    calls = [(f"{one.call.path}?page={number}", one.call.key) for number in range(VARIETY)]
+    return rotating_script(path, HEADERS, KEY_HEADER, calls)
 
 
 def show(
     series: Sequence[Series], proxies: Sequence[Proxy], skipped: Mapping[str, str], options: argparse.Namespace
 ) -> None:
     print(report.machine())
-    print(f"{options.rounds} rounds of {options.seconds} s in turn, {options.connections} connections; medians\n")
+    load = ", varied requests" if options.varied else ""
+    print(f"{options.rounds} rounds of {options.seconds} s in turn, {options.connections} connections{load}; medians\n")
     table = report.markdown_table if options.markdown else report.plain_table
     print(table(report.COLUMNS, report.rows(series)), end="\n\n")
     for proxy in proxies:
@@ -118,7 +133,9 @@ def main(given: Sequence[str] | None = None) -> int:
         return 1
     show(series, proxies, skipped, options)
     if options.json:
-        settings = {name: getattr(options, name) for name in ("rounds", "seconds", "connections", "routes", "keys")}
+        settings = {
+            name: getattr(options, name) for name in ("rounds", "seconds", "connections", "routes", "keys", "varied")
+        }
         options.json.write_text(json.dumps(report.as_json(series, settings=settings, skipped=skipped), indent=2) + "\n")
     return 1 if options.check and not all(verdict.met for verdict in report.verdicts(series)) else 0
 

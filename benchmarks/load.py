@@ -90,9 +90,11 @@ def steady_script(path: Path, headers: Mapping[str, str]) -> Path:
     return path
 
 
-def rotating_script(path: Path, headers: Mapping[str, str], key_header: str, calls: Sequence[tuple[str, str]]) -> Path:
-    """A script that walks through `calls`, pairs of a path and a key, over and over."""
-    rows = ",\n".join(f"  {{{_quoted(target)}, {_quoted(key)}}}" for target, key in calls)
+def rotating_script(
+    path: Path, headers: Mapping[str, str], key_header: str, calls: Sequence[tuple[str, str | None]]
+) -> Path:
+    """A script that walks through `calls`, pairs of a path and a key (None: no key), over and over."""
+    rows = ",\n".join(f"  {{{_quoted(target)}, {'nil' if key is None else _quoted(key)}}}" for target, key in calls)
     path.write_text(_headers(headers) + f"local calls = {{\n{rows}\n}}\n" + ROTATE.replace("@KEY@", key_header) + DONE)
     return path
 

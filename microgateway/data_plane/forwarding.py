@@ -51,7 +51,7 @@ class Forwarding(Answering):
     def start(self, head: RequestHead, destination: Destination, permit: Permit, exchange: Exchange) -> None:
         """Takes a request, and sends it if it has no body. Who had a plain request is given the next one, too.
 
-        Where a head has been before there is mostly nothing left to choose: that is `attempt` and `_send`, written out.
+        Where there is nothing to choose, that is `attempt` and `_send`, written out.
         """
         self.head = head
         self._destination = destination
@@ -62,7 +62,13 @@ class Forwarding(Answering):
         if head.section.body != NO_BODY:
             return
         way: Way | None = head.way
-        if way is None or way.destination is not destination or not way.is_plain or not way.pool.idle:
+        if way is None or way.destination is not destination:
+            if not destination.upstream.is_simple:
+                self.attempt()
+                return
+            self._target = target = destination.upstream.targets[0]
+            way = self._way(self._plane.pools.of(target.url))
+        if not way.is_plain or not way.pool.idle:
             self.attempt()
             return
         self._target = way.target

@@ -113,27 +113,13 @@ def _judge(  # noqa: C901  the straight line: a question after the other, and no
     if principal is not None and principal.services is not None and match.upstream.id not in principal.services:
         return Judgement(SERVICE_NOT_ALLOWED, principal, match, limited_by, shadowed), level
     outcome = _trust(match, head, client_ip, state.circuits, now)
-    judgement = Judgement(outcome, principal, match, limited_by, shadowed)
-    _note_standing(head, snapshot, judgement, match, claims, state)
-    return judgement, level
-
-
-def _note_standing(
-    head: RequestHead,
-    snapshot: Snapshot,
-    judgement: Judgement,
-    destination: Destination,
-    claims: Sequence[Claim],
-    state: State,
-) -> None:
-    """Keeps what let a request pass with its head, from the second time on: most come once only."""
-    permit = judgement.outcome
-    if not isinstance(permit, Permit):
-        return
-    if head.has_come_before:
-        again = state.judgements.of(permit, judgement.principal, destination, judgement.limited_by)
-        head.standing = Standing(snapshot, destination, again, state.limiter.hold(claims), permit.circuit)
+    if isinstance(outcome, Problem):
+        return Judgement(outcome, principal, match, limited_by, shadowed), level
+    judgement = state.judgements.of(outcome, principal, match, limited_by)
+    if head.has_come_before:  # most come once only
+        head.standing = Standing(snapshot, match, judgement, state.limiter.hold(claims), outcome.circuit)
     head.has_come_before = True
+    return (Judgement(outcome, principal, match, limited_by, shadowed) if shadowed else judgement), level
 
 
 def _not_recognised(who: Problem | Postponed, guards: Sequence[Claim], limiter: Limiter, now: float) -> Decision:

@@ -1,7 +1,8 @@
-"""The third request of a kind takes a shorter way through the code than the first, and nobody can tell.
+"""Most requests take a short way through the code, and those that came before a shorter one; nobody can tell.
 
-Whatever happens to a request, it happens here to one that its connection has sent before, and to one that it has not:
-what the client gets, what is recorded and what is left behind must be the same.
+Whatever happens to a request, it happens here to one that its connection has sent before, to one that it has not, and
+to one whose service has targets to choose from, which takes the long way: what the client gets, what is recorded and
+what is left behind must be the same.
 """
 
 import re
@@ -9,9 +10,11 @@ from collections.abc import Callable
 
 import pytest
 
+from fuzzing.configuration import route, service
 from microgateway.core.circuit import CircuitPolicy
 from microgateway.data_plane.options import Options
 from microgateway.data_plane.upstream import UpstreamConnection
+from microgateway.snapshot import Snapshot
 from tests.data_plane.bench import GET, LONG_AFTER, OK, Scene, one_service, scene, silence
 
 OTHER = GET.replace(b"/a", b"/b")
@@ -87,9 +90,12 @@ EVENTS: dict[str, Event] = {
 }
 
 
-def asked_again(*before: bytes, options: Options | None = None) -> Scene:
+def asked_again(*before: bytes, options: Options | None = None, chooses: bool = False) -> Scene:
     """A client whose connection has had these requests, and now sends `GET`, which the upstream has got."""
-    stage = scene(silence, options=options, snapshot=one_service(CircuitPolicy(failure_threshold=2)))
+    policy = CircuitPolicy(failure_threshold=2)
+    choosing = service("plain", when_unhealthy="fail")
+    snapshot = Snapshot().with_table([choosing], [route("/", "plain")], policy) if chooses else one_service(policy)
+    stage = scene(silence, options=options, snapshot=snapshot)
     for request in before:
         stage.send(request)
         stage.upstream_sends(OK)
@@ -114,16 +120,16 @@ def outcome(stage: Scene) -> tuple[object, ...]:
 
 @pytest.mark.parametrize("event", EVENTS.values(), ids=EVENTS.keys())
 def test_what_happens_to_a_known_request_happens_to_a_new_one(event: Event) -> None:
-    known, new = asked_again(GET, GET), asked_again(OTHER, OTHER)
-    for stage in (known, new):
+    known, new, long = asked_again(GET, GET), asked_again(OTHER, OTHER), asked_again(OTHER, OTHER, chooses=True)
+    for stage in (known, new, long):
         event(stage)
         stage.assert_at_rest()
-    assert outcome(known) == outcome(new)
-    for stage in (known, new):
+    assert outcome(known) == outcome(new) == outcome(long)
+    for stage in (known, new, long):
         if not stage.client.closing:
             stage.send(GET)
             stage.upstream_sends(OK)
-    assert outcome(known) == outcome(new)
+    assert outcome(known) == outcome(new) == outcome(long)
 
 
 def test_the_last_request_of_a_connection_is_told_so_though_it_is_known() -> None:
