@@ -96,19 +96,15 @@ class TokenBucket:
     def take(self, now: int) -> Grant:
         """Takes one token if there is one. A clock that goes back brings no tokens, and takes none."""
         limit = self.limit
-        level = self.level
-        elapsed = now - self.updated
-        if elapsed > 0:  # as in `refill`, written out: this is every request's way
-            level += elapsed * limit.per_minute
-            if level > limit.capacity:
-                level = limit.capacity
-            self.updated = now
-        admitted = level >= TOKEN
+        if now >= self.full_at:
+            self.updated, self.full_at = now, now + limit.token_time
+            self.level = limit.after_one
+            return Grant(True, limit, limit.after_one)
+        admitted = self.refill(now) >= TOKEN
         if admitted:
-            level -= TOKEN
-            self.full_at = NEVER
-        self.level = level
-        return Grant(admitted, limit, level)
+            self.level -= TOKEN
+            self.full_at = self.updated + limit.token_time if self.level == limit.after_one else NEVER
+        return Grant(admitted, limit, self.level)
 
     def peek(self, now: int) -> Grant:
         """What `take` would decide, with nothing taken: `remaining` is as it stands."""
