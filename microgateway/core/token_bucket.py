@@ -106,6 +106,11 @@ class TokenBucket:
             self.full_at = self.updated + limit.token_time if self.level == limit.after_one else NEVER
         return Grant(admitted, limit, self.level)
 
+    def lower(self, parts: int) -> None:
+        """Takes so many parts of a token out, whatever is left."""
+        self.level -= parts
+        self.full_at = NEVER
+
     def peek(self, now: int) -> Grant:
         """What `take` would decide, with nothing taken: `remaining` is as it stands."""
         elapsed = max(0, now - self.updated)

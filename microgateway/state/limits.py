@@ -75,8 +75,7 @@ class Room:
         """One token from this bucket, which is refilled, if there is one. From here on the room remembers it."""
         admitted = bucket.level >= TOKEN
         if admitted:
-            bucket.level -= TOKEN
-            bucket.full_at = NEVER
+            bucket.lower(TOKEN)
             self.admitted += 1
         if bucket is self._overflow:
             self.overflowed += 1
@@ -115,7 +114,7 @@ class Room:
             if overflow.is_full(now):
                 self._overflow = None
             else:
-                bucket.level, bucket.full_at = overflow.peek(now).level, NEVER
+                bucket.lower(limit.capacity - overflow.peek(now).level)
         return bucket
 
 

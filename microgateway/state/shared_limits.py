@@ -223,7 +223,7 @@ class SharedLimiter:
         """A copy of one bucket as it stands under this limit. Unlike `peek` it leaves no trace at all."""
         instant = int(now * NANOSECONDS)
         bucket = TokenBucket(limiting.limit, instant)
-        bucket.level -= self._missing_of(limiting, subject, instant)
+        bucket.lower(self._missing_of(limiting, subject, instant))
         return bucket
 
     def room(self, space: str) -> SharedRoom:

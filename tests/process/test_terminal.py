@@ -14,7 +14,7 @@ if "nohup" in sys.argv:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 terminal = Terminal()
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
-print("ready", flush=True)
+os.write(1, b"ready")  # at once: who reads it may close the terminal before a line end gets there
 signal.sigwait([signal.SIGHUP])
 os._exit(10 + terminal.is_gone())
 """

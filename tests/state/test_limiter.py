@@ -53,6 +53,13 @@ class TestOneKey:
         assert not limiter.take("anna", SIXTY, 5.9).admitted
         assert limiter.take("anna", SIXTY, 6.0).admitted
 
+    def test_a_copy_of_a_bucket_says_what_the_bucket_would(self, limiter: Limiter) -> None:
+        for _ in range(3):
+            limiter.take("anna", SIXTY, 5.0)
+        copy = limiter.look(principal("anna", SIXTY), "anna", 5.0)
+        assert not copy.take(int(5.0 * NANOSECONDS)).admitted
+        assert copy.take(int(6.0 * NANOSECONDS)).admitted
+
     def test_keys_do_not_share(self, limiter: Limiter) -> None:
         for _ in range(3):
             limiter.take("anna", SIXTY, 5.0)
