@@ -399,6 +399,8 @@ class Downstream(ClientConnection):
                 forwarding.check(now)
         elif now >= self.deadline:
             self._overdue()
+        else:
+            self.spare = None  # an idle connection keeps nothing of its last request
 
     def _overdue(self) -> None:
         if self._held is not None:

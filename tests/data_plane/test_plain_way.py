@@ -5,6 +5,7 @@ to one whose service has targets to choose from, which takes the long way: what 
 what is left behind must be the same.
 """
 
+import gc
 import re
 from collections.abc import Callable
 
@@ -12,6 +13,7 @@ import pytest
 
 from fuzzing.configuration import route, service
 from microgateway.core.circuit import CircuitPolicy
+from microgateway.data_plane.forwarding import Forwarding
 from microgateway.data_plane.options import Options
 from microgateway.data_plane.upstream import UpstreamConnection
 from microgateway.snapshot import Snapshot
@@ -162,6 +164,18 @@ def test_the_failures_of_others_are_forgiven_by_an_answer_to_a_known_request() -
     first.send(OK)
     stage.bench.run()
     assert stage.circuit().failures == 0
+
+
+def test_an_idle_connection_keeps_nothing_of_its_last_request() -> None:
+    stage = asked_again(GET, GET)
+    stage.upstream_sends(OK)
+    (exchange,) = stage.exchanges
+    assert [one for one in gc.get_referrers(exchange) if isinstance(one, Forwarding)]
+    stage.bench.sweep(1.0)
+    assert not [one for one in gc.get_referrers(exchange) if isinstance(one, Forwarding)]
+    stage.send(GET)
+    stage.upstream_sends(OK)
+    assert stage.statuses() == [200, 200]
 
 
 def test_these_requests_do_take_the_short_way() -> None:
