@@ -73,11 +73,6 @@ class Grant:
         """Nanoseconds until the bucket is full."""
         return -((self.level - self.limit.capacity) // self.limit.per_minute)
 
-    @property
-    def reset_seconds(self) -> int:
-        """Whole seconds until the bucket is full, rounded up: whoever waits that long finds it so."""
-        return -((self.level - self.limit.capacity) // self.limit.per_second)
-
 
 class TokenBucket:
     """One client's bucket. `level` is in parts of a token, as of `updated` (nanoseconds on the caller's clock).

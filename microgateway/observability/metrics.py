@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 from microgateway.core import histogram
 from microgateway.core.rolling import Closed, Rolling, Tally
-from microgateway.exchange import Exchange
 from microgateway.observability.counting import OTHER, Cell, Counting, KeyCell, RouteCells, RuleCell
 from microgateway.observability.outcomes import OUTCOMES
-from microgateway.observability.runs import Run, runs_of
+from microgateway.observability.runs import Run
 from microgateway.observability.usage import Usage
 
 # The places of a tally's counts, behind the outcomes, and of its histograms
@@ -120,11 +119,7 @@ class Metrics:
         self.rules = SeriesTable(most=bounds.series, counts=2, histograms=0)
         self._pruned = int(now)
 
-    def count(self, batch: Sequence[Exchange]) -> None:
-        """Counts each exchange of a batch, once."""
-        self.count_runs(runs_of(batch))
-
-    def count_runs(self, runs: Sequence[Run]) -> None:
+    def count(self, runs: Sequence[Run]) -> None:
         """Counts each exchange of these runs, once."""
         self.counting.count(runs)
 

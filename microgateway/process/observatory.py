@@ -51,7 +51,7 @@ class Observatory:
     @property
     def counters(self) -> Sequence[Counter]:
         """Who is to be handed them in runs."""
-        return (self.metrics.count_runs,) if self._settings.metrics else ()
+        return (self.metrics.count,) if self._settings.metrics else ()
 
     async def load(self, database: Database, service_ids: Collection[str]) -> None:
         """Takes over what was before. Raises `StartupError`."""

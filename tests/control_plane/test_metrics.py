@@ -8,6 +8,7 @@ import pytest
 
 from microgateway.exchange import Exchange
 from microgateway.observability.outcomes import OUTCOMES
+from microgateway.observability.runs import runs_of
 from tests.control_plane.control import Control
 from tests.observability.exchanges import destination, exchange, principal, refused, rule
 
@@ -18,7 +19,7 @@ ENDPOINTS = ["dashboard", "latency", "services", "volume", "rate-limits"]
 
 
 def ended(control: Control, batch: Sequence[Exchange]) -> None:
-    control.live.monitoring.metrics.count(batch)
+    control.live.monitoring.metrics.count(runs_of(batch))
     control.live.monitoring.up_to_date()
 
 
@@ -167,7 +168,7 @@ async def test_a_route_tells_when_it_was_last_hit(control: Control) -> None:
         (await control.post("/api/routes", {"path": path, "service_id": service["id"]})) for path in ("/users", "/idle")
     ]
     assert made[0]["last_hit_at"] is None
-    control.live.monitoring.metrics.count([exchange(401, to=destination("/users", route_id=made[0]["id"]))])
+    control.live.monitoring.metrics.count(runs_of([exchange(401, to=destination("/users", route_id=made[0]["id"]))]))
     when = datetime.fromtimestamp(int(control.clock.wall()), UTC)
     listed = (await control.get("/api/routes"))["items"]
     assert [(route["path"], route["last_hit_at"]) for route in listed] == [

@@ -13,6 +13,7 @@ from microgateway.errors import StartupError
 from microgateway.exchange import Exchange
 from microgateway.observability.history import KEPT, History
 from microgateway.observability.metrics import DURATION, Bounds, Metrics, requests_of
+from microgateway.observability.runs import runs_of
 from microgateway.observability.usage import Usage
 from microgateway.persistence.database import Database
 from microgateway.persistence.metric_history import MetricHistory
@@ -35,7 +36,7 @@ class Process:
     history: History
 
     def ended(self, batch: Sequence[Exchange], now: float) -> None:
-        self.metrics.count(batch)
+        self.metrics.count(runs_of(batch))
         self.metrics.fold(now)
 
     def requests(self, window: int, now: float, service_id: str = "") -> int:

@@ -22,6 +22,7 @@ from microgateway.observability.metrics import (
     Series,
 )
 from microgateway.observability.outcomes import OUTCOMES, outcome_of
+from microgateway.observability.runs import runs_of
 from microgateway.observability.usage import Usage
 from tests.observability.exchanges import destination, exchange, principal, refused, rule
 
@@ -52,7 +53,7 @@ def metrics(usage: Usage | None = None, **bounds: int) -> Metrics:
 
 def fed(batch: Sequence[Exchange], **bounds: int) -> Metrics:
     made = metrics(None, **bounds)
-    made.count(batch)
+    made.count(runs_of(batch))
     made.fold(NOW)
     return made
 
@@ -79,7 +80,7 @@ def test_all_views_agree_with_what_was_counted(batches: list[list[Exchange]]) ->
     """However the exchanges are cut into batches, and with folds between them."""
     made = metrics()
     for batch in batches:
-        made.count(batch)
+        made.count(runs_of(batch))
         made.fold(NOW)
     every = [ended for batch in batches for ended in batch]
     total = made.total.over(span_of(60, NOW))
@@ -197,7 +198,7 @@ def test_an_idle_series_makes_room_for_another() -> None:
     made = fed([exchange(to=USERS, by=ADA)], series=1)
     later = NOW + FORGOTTEN_AFTER + 60
     made.fold(later)
-    made.count([exchange(to=BILLS, by=BOB)])
+    made.count(runs_of([exchange(to=BILLS, by=BOB)]))
     made.fold(later)
     assert by_id(made.keys, later) == {"bob": 1}
     assert by_id(made.services, later) == {"billing": 1}
@@ -214,9 +215,9 @@ def test_a_service_that_is_gone_is_forgotten_and_stays_in_the_total() -> None:
 
 def test_a_renamed_route_keeps_its_count() -> None:
     made = metrics()
-    made.count([exchange(to=destination("/old", route_id="r"))])
+    made.count(runs_of([exchange(to=destination("/old", route_id="r"))]))
     made.fold(NOW)
-    made.count([exchange(to=destination("/new", route_id="r"))])
+    made.count(runs_of([exchange(to=destination("/new", route_id="r"))]))
     made.fold(NOW)
     assert [(series.name, requests(series.rolling)) for series in made.routes] == [("/new", 2)]
 
@@ -224,9 +225,9 @@ def test_a_renamed_route_keeps_its_count() -> None:
 def test_when_each_route_was_last_hit_is_known_also_of_those_that_share_one_place() -> None:
     usage = Usage()
     made = metrics(usage, series=1)
-    made.count([exchange(to=USERS), exchange(429, to=BILLS, stage="rate_limit"), exchange(404)])
+    made.count(runs_of([exchange(to=USERS), exchange(429, to=BILLS, stage="rate_limit"), exchange(404)]))
     made.fold(NOW)
-    made.count([exchange(to=BILLS)])
+    made.count(runs_of([exchange(to=BILLS)]))
     made.fold(NOW + 7.5)
     made.fold(NOW + 9)
     assert usage.last_hits == {USERS.id: NOW, BILLS.id: NOW + 7}
@@ -238,14 +239,14 @@ def test_a_hit_is_known_though_its_destination_was_forgotten(monkeypatch: pytest
     usage = Usage()
     made = metrics(usage)
     routes = [destination(f"/{number}") for number in range(10)]
-    made.count([exchange(to=route) for route in routes])
+    made.count(runs_of([exchange(to=route) for route in routes]))
     made.keep_services([], NOW)
     assert usage.last_hits == {route.id: NOW for route in routes}
 
 
 def test_what_is_folded_later_counts_as_later() -> None:
     made = fed([exchange()])
-    made.count([exchange()])
+    made.count(runs_of([exchange()]))
     made.fold(NOW + 60)
     assert requests(made.total, 30, NOW + 60) == 1
     assert requests(made.total, 300, NOW + 60) == 2

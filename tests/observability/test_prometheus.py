@@ -22,6 +22,7 @@ from microgateway.observability.metrics import Bounds, Metrics
 from microgateway.observability.monitoring import Gauges, Monitoring
 from microgateway.observability.process_facts import ProcessFacts
 from microgateway.observability.prometheus import Circuits, Configured, LogRows, Present, Targets, Traffic
+from microgateway.observability.runs import runs_of
 from microgateway.observability.usage import Usage
 from microgateway.state.memory import MemoryCircuits
 from microgateway.state.targets import MemoryTargets
@@ -54,7 +55,7 @@ class Stand:
 
     def families(self, batch: Iterable[Exchange] = ()) -> dict[str, Metric]:
         """By name, as the parser has them: a counter's without `_total`."""
-        self.metrics.count(list(batch))
+        self.metrics.count(runs_of(list(batch)))
         return {family.name: family for family in text_string_to_metric_families(page(self.sources))}
 
 
@@ -127,7 +128,7 @@ def test_keys_are_told_apart_only_where_that_is_wanted() -> None:
 
 
 def page_of(stand: Stand, batch: list[Exchange]) -> str:
-    stand.metrics.count(batch)
+    stand.metrics.count(runs_of(batch))
     return page(stand.sources)
 
 

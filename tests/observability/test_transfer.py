@@ -7,6 +7,7 @@ from microgateway.core.rolling import span_of
 from microgateway.exchange import Exchange
 from microgateway.observability.metrics import Metrics
 from microgateway.observability.recorder import Recorder
+from microgateway.observability.runs import runs_of
 from microgateway.observability.transfer import add_counts, add_usage, take_counts, take_usage
 from microgateway.observability.usage import Usage
 from tests.observability.exchanges import destination, exchange
@@ -19,7 +20,7 @@ def test_the_metrics_of_two_workers_are_those_of_one_process(batches: list[list[
     workers, shown = (metrics(), metrics()), metrics()
     for number, batch in enumerate(batches):
         worker = workers[number % 2]
-        worker.count(batch)
+        worker.count(runs_of(batch))
         if number % 3:
             add_counts(shown.counting, take_counts(worker.counting))
     for worker in workers:
@@ -50,7 +51,7 @@ def test_retries_are_told_once() -> None:
     again = exchange(200, to=destination("/users", "users"), attempts=2)
     again.failed_attempts = [("lost", "repeat", "a:1", 1.0)]
     for _ in range(2):
-        worker.count([again])
+        worker.count(runs_of([again]))
         add_counts(shown.counting, take_counts(worker.counting))
     assert [dict(route.retries) for route in shown.counting.routes.values()] == [{"lost": 2}]
 
@@ -59,7 +60,7 @@ def test_hits_of_routes_are_told_once() -> None:
     worker, usage = metrics(), Usage()
     shown = metrics(usage)
     for route in ("/users", "/bills"):
-        worker.count([exchange(to=destination(route))])
+        worker.count(runs_of([exchange(to=destination(route))]))
     add_counts(shown.counting, take_counts(worker.counting))
     shown.fold(NOW)
     add_counts(shown.counting, take_counts(worker.counting))
