@@ -400,7 +400,14 @@ class Downstream(ClientConnection):
         elif now >= self.deadline:
             self._overdue()
         else:
-            self.spare = None  # an idle connection keeps nothing of its last request
+            self._forget()
+
+    def _forget(self) -> None:
+        """An idle connection keeps nothing of its last request: there may be thousands of them."""
+        self.spare = None
+        self._again, self._again_head = b"", _NO_HEAD
+        self._heads.forget()
+        self.peer.forget()
 
     def _overdue(self) -> None:
         if self._held is not None:

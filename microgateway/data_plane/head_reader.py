@@ -15,8 +15,8 @@ class HeadReader:
         self._options = options
         self._table = table
         self._private: dict[bytes, Field] = {}
-        self._last_text = b""
-        self._last_section = FieldSection()
+        self._last_text: bytes | None = None
+        self._last_section: FieldSection | None = None
 
     def read(self, data: bytes, end: int) -> RequestHead:
         """The head that ends at `end`, its empty line left out. Raises `HeadError` with the status to answer.
@@ -27,10 +27,17 @@ class HeadReader:
         if line_end > self._options.max_request_line:
             raise _line_too_long(self._options.max_request_line)
         text = data[line_end:end]
-        if text != self._last_text:
-            self._last_section = self._read_section(text)
+        section = self._last_section
+        if section is None or text != self._last_text:
+            self._last_section = section = self._read_section(text)
             self._last_text = text
-        return read_request(data[:line_end], self._last_section)
+        return read_request(data[:line_end], section)
+
+    def forget(self) -> None:
+        """What is remembered of the last request."""
+        if self._last_section is not None:
+            self._last_text = self._last_section = None
+            self._private.clear()
 
     def check_beginning(self, data: bytes) -> None:
         """Part of a head. Raises `HeadError` where it can't become one that is read."""
@@ -44,7 +51,7 @@ class HeadReader:
             raise HeadError("This is not HTTP/1.1: a line ends in something else than CR LF.")
 
     def _read_section(self, text: bytes) -> FieldSection:
-        self._last_text = b""  # what follows may raise, and then there is no last section
+        self._last_section = None  # what follows may raise
         options = self._options
         if len(text) > options.max_header_bytes:
             raise _head_too_large(options.max_header_bytes)

@@ -8,6 +8,7 @@ from typing import Any
 from microgateway.data_plane.client_connection import DRAIN_GRACE
 from microgateway.data_plane.connector import Connector
 from microgateway.data_plane.downstream import Downstream
+from microgateway.data_plane.heap_trim import HeapTrim
 from microgateway.data_plane.options import Options
 from microgateway.data_plane.pipeline import State
 from microgateway.data_plane.plane import Now, Plane, Recorder
@@ -45,6 +46,7 @@ class Listener:
         self._renewing: set[asyncio.Future[None]] = set()
         self._servers: list[asyncio.Server] | list[SharedPort] = []
         self._sweeping: asyncio.TimerHandle | None = None
+        self._heap_trim = HeapTrim()
         self._drained: asyncio.Event = asyncio.Event()
 
     @property
@@ -196,6 +198,7 @@ class Listener:
         plane.pools.sweep(now)
         plane.state.limiter.sweep(now)
         plane.state.authentication.sweep()
+        self._heap_trim.sweep(len(plane.downstreams))
         if plane.draining and not plane.downstreams:
             self._drained.set()
 

@@ -15,7 +15,7 @@ class Peer:
     `ip` is its address; the client itself may be behind it, if we trust it to say so.
     """
 
-    __slots__ = ("_fields", "_last_authority", "_last_lines", "_networks", "_port", "_proto", "ip", "is_trusted")
+    __slots__ = ("_last_authority", "_last_lines", "_networks", "_port", "_proto", "ip", "is_trusted")
 
     def __init__(self, ip: str, port: int, *, secure: bool, trusted_networks: Networks) -> None:
         self.ip = ip
@@ -23,9 +23,8 @@ class Peer:
         self._proto = b"https" if secure else b"http"
         self._networks = trusted_networks
         self.is_trusted = bool(trusted_networks) and _is_within(ip_address(ip), trusted_networks)
-        self._fields = _lines(ip.encode(), ip.encode(), self._proto, self._port)
-        self._last_authority = b""
-        self._last_lines = self._fields + b"X-Forwarded-Host: \r\n"
+        self._last_authority: bytes | None = None
+        self._last_lines = b""
 
     def client_of(self, forwarding: list[Field] | None) -> str:
         """The address of the client that a request is from."""
@@ -42,8 +41,13 @@ class Peer:
             return self._lines_after(forwarding, authority)
         if authority != self._last_authority:
             self._last_authority = authority
-            self._last_lines = b"%bX-Forwarded-Host: %b\r\n" % (self._fields, authority)
+            ip = self.ip.encode()
+            self._last_lines = _lines(ip, ip, self._proto, self._port, authority)
         return self._last_lines
+
+    def forget(self) -> None:
+        """What is remembered of the last request."""
+        self._last_authority, self._last_lines = None, b""
 
     def _lines_after(self, forwarding: list[Field], authority: bytes) -> bytes:
         chain = self._chain(forwarding)
@@ -51,13 +55,13 @@ class Peer:
         proto = _given(forwarding, b"x-forwarded-proto").lower()
         port = _given(forwarding, b"x-forwarded-port")
         host = _given(forwarding, b"x-forwarded-host")
-        lines = _lines(
+        return _lines(
             b", ".join([*chain, self.ip.encode()]),
             client,
             proto if proto in _SCHEMES else self._proto,
             port if port.isdigit() and int(port) <= 65_535 else self._port,
+            host if _is_authority(host) else authority,
         )
-        return b"%bX-Forwarded-Host: %b\r\n" % (lines, host if _is_authority(host) else authority)
 
     def _chain(self, forwarding: list[Field]) -> list[bytes]:
         """Whom the request came from and through, as X-Forwarded-For has it, without the peer itself."""
@@ -105,10 +109,11 @@ def _is_authority(text: bytes) -> bool:
         return False
 
 
-def _lines(chain: bytes, client: bytes, proto: bytes, port: bytes) -> bytes:
-    return b"X-Forwarded-For: %b\r\nX-Real-IP: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Port: %b\r\n" % (
-        chain,
-        client,
-        proto,
-        port,
-    )
+def _lines(chain: bytes, client: bytes, proto: bytes, port: bytes, host: bytes) -> bytes:
+    return (
+        b"X-Forwarded-For: %b\r\n"
+        b"X-Real-IP: %b\r\n"
+        b"X-Forwarded-Proto: %b\r\n"
+        b"X-Forwarded-Port: %b\r\n"
+        b"X-Forwarded-Host: %b\r\n"
+    ) % (chain, client, proto, port, host)

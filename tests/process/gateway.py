@@ -20,7 +20,7 @@ _CONTROL_PORT = {
     "workers": r"Control port: http://127\.0\.0\.1:(\d+)",
     "uvicorn": r"INFO: +Uvicorn running on http://127\.0\.0\.1:(\d+) .*",
 }
-_PROXY_PORT = r"Proxy port: +http://127\.0\.0\.1:(\d+)"
+_PROXY_PORT = r"Proxy port: +https?://127\.0\.0\.1:(\d+)"
 
 
 class Operator:

@@ -1,18 +1,22 @@
-"""Large bodies pass through: what the gateway keeps of them is bounded, also when the other side does not read."""
+"""What the gateway's process takes: of large bodies only so much, and of a crowd nothing once it has gone."""
 
 import http.client
 import threading
 import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from microgateway.data_plane.heap_trim import CROWD
+from tests.kit.certificates import Authority
 from tests.kit.messages import answer, lines
 from tests.kit.steps import Send, WaitFor
+from tests.kit.tls import TlsClient
 from tests.kit.upstream import Conversation, Upstream, running_upstream
-from tests.kit.waiting import until_steady
+from tests.kit.waiting import until, until_steady
 from tests.process.gateway import Gateway, running_gateway
 
 MEBIBYTE = 1 << 20
@@ -40,8 +44,17 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Ite
 
 def peak(gateway: Gateway) -> int:
     """The most memory that the gateway's process has had so far, in bytes."""
+    return memory(gateway, "VmHWM")
+
+
+def resident(gateway: Gateway) -> int:
+    """The memory that it has now, in bytes."""
+    return memory(gateway, "VmRSS")
+
+
+def memory(gateway: Gateway, name: str) -> int:
     status = Path(f"/proc/{gateway.command.pid}/status").read_text()
-    line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+    line = next(line for line in status.splitlines() if line.startswith(f"{name}:"))
     return int(line.split()[1]) * 1_024
 
 
@@ -118,3 +131,24 @@ def test_an_upload_to_a_service_that_does_not_read(gateway: Gateway, upstream: U
     client.close()
     assert (swallow.length, swallow.checksum) == (SIZE, CHECKSUM)
     assert peak(gateway) - before < ALLOWED_GROWTH
+
+
+def test_a_crowd_that_has_gone(tmp_path: Path) -> None:
+    """With TLS, where each of them has some 25 kB."""
+    authority = Authority(tmp_path)
+    issued = authority.issue("localhost")
+    secured = running_gateway(
+        tmp_path / "data",
+        MICROGATEWAY_TLS_CERT=str(issued.certificate),
+        MICROGATEWAY_TLS_KEY=str(issued.key),
+    )
+    with secured as gateway, ExitStack() as crowd:
+        context = authority.client_context()
+        with TlsClient(gateway.proxy_port, context):
+            before = resident(gateway)
+        for _ in range(2 * CROWD):  # some of them may come and go between two looks
+            crowd.enter_context(TlsClient(gateway.proxy_port, context))
+        took = resident(gateway) - before
+        assert took > 2 * CROWD * 15_000, f"{took} bytes: not enough to see them go"
+        crowd.close()
+        until(lambda: resident(gateway) - before < took / 2, "most of its memory is given back")
