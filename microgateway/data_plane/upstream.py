@@ -5,6 +5,8 @@ the end of an answer, close the connection, so that they can't become the beginn
 """
 
 import asyncio
+import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 from microgateway.core.answers import CHUNKED, NO_BODY, UNTIL_CLOSE, AnswerHead
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from microgateway.data_plane.plane import Plane
     from microgateway.data_plane.pool import Pool
 
+READ_SIZE = 65_536  # bytes
 MOST_INTERIM_ANSWERS = 16
 LONGEST_REMEMBERED_HEAD = 2_048  # bytes
 SWITCHING_PROTOCOLS = 101
@@ -87,6 +90,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._pool.gone(self)
+        if error is not None and self.tunnel is None:
+            self._read_what_came()
         forwarding = self.forwarding
         if forwarding is None:
             return
@@ -98,6 +103,20 @@ class UpstreamConnection(asyncio.Protocol):
             return
         self.forwarding = None
         forwarding.upstream_lost(stale=not self.received and self.requests > 1)
+
+    def _read_what_came(self) -> None:
+        """A write has failed, so the loop reads no more; but what came before is still the client's answer.
+
+        An upstream that refuses a large body answers at once, closes, and then resets: the gateway may write before it
+        has read that (RFC 9112, 9.6). Whether the end was an orderly one can't be seen any more: the write was told of
+        the reset. What came over TLS is lost.
+        """
+        sock = self.transport.get_extra_info("socket")
+        if sock is None or self.transport.get_extra_info("ssl_object") is not None:
+            return
+        with suppress(OSError):
+            while self.forwarding is not None and (data := os.read(sock.fileno(), READ_SIZE)):
+                self.data_received(data)
 
     def eof_received(self) -> bool:
         if self.tunnel is not None:
