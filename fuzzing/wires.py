@@ -152,9 +152,9 @@ class Wire(asyncio.Transport):
 
     def _tell(self, error: Exception | None) -> None:
         self._lost = True
+        self.protocol.connection_lost(error)
         if self._socket is not None:
             self._socket.close()
-        self.protocol.connection_lost(error)
 
 
 class WirePool(Pool):
