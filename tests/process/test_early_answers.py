@@ -1,7 +1,7 @@
 """A service that answers before it has got the whole request, and hangs up: the answer is the client's all the same.
 
-To its kernel the service leaves bytes unread, so the gateway is told of a reset, perhaps by its own next write; what came
-before the reset can still be read. The gateway is stopped here while all that happens, so that it writes first.
+To its kernel the service leaves bytes unread, so the gateway is told of a reset, perhaps by its own next write; what
+came before the reset can still be read. The gateway is stopped here while all that happens, so that it writes first.
 """
 
 import os
@@ -9,7 +9,6 @@ import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
