@@ -101,8 +101,8 @@ class Wire(asyncio.Transport):
             self.protocol.data_received(self._inbox.pop(0))
 
     def _tell(self, error: Exception | None) -> None:
+        self.protocol.connection_lost(error)
         if self._socket is not None:
             self._socket.close()
-        self.protocol.connection_lost(error)
         if self._ended is not None:
             self._ended()
