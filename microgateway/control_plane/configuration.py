@@ -11,9 +11,10 @@ import functools
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Concatenate, Literal, NamedTuple, ParamSpec, TypeVar
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from microgateway.clock import Clock
+from microgateway.control_plane.change_queue import ChangeQueue
 from microgateway.control_plane.editions import Edition, Editions
 from microgateway.control_plane.gateway_batches import Configuration as Proposed
 from microgateway.control_plane.merge_patch import merged
@@ -55,7 +56,7 @@ def _in_turn(method: _Method[P, T]) -> _Method[P, T]:
     async def wrapper(self: "Configuration", /, *args: P.args, **kwargs: P.kwargs) -> T:
         change = functools.partial(method, self, *args, **kwargs)
         about = next((argument for argument in args if isinstance(argument, str)), "")
-        return await self.run_in_turn(change, method.__name__.strip("_"), about)
+        return await self._changes.run(change, method.__name__.strip("_"), about)
 
     return wrapper
 
@@ -92,16 +93,13 @@ class Configuration:
         told: ChangeListener = _nobody,
     ) -> None:
         self.repository = repository
-        self._told = told
         self._publish = publish
         self._circuit_defaults = circuit_defaults
         self._mint = Mint(clock=clock, limit=default_limit)
         self._table = RoutingTable()
         self._snapshot = Snapshot()
         self._issuers: Mapping[str, TokenIssuer] = {}
-        self._turn = asyncio.Lock()
-        self._running: set[asyncio.Task[Any]] = set()
-        self._is_in_doubt = False
+        self._changes = ChangeQueue(version=lambda: self._snapshot.version, reload=self._load, told=told)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -164,8 +162,7 @@ class Configuration:
 
     async def settle(self) -> None:
         """Returns when no change is under way; called before the database is closed."""
-        while self._running:
-            await asyncio.wait(self._running)
+        await self._changes.settle()
 
     @_in_turn
     async def create_service(self, spec: ServiceSpec) -> Service:
@@ -347,7 +344,6 @@ class Configuration:
         table = RoutingTable.of(services, routes, limits)
         snapshot = await self._compile(table, await repository.keys.fold(self._snapshot.with_keys))
         self._issuers = {issuer.id: issuer for issuer in await repository.token_issuers.fold(list)}
-        self._is_in_doubt = False
         await self._take(_Step(None, snapshot.with_issuers(self._issuers.values()), table))
 
     async def _adopt_issuers(self, issuers: Mapping[str, TokenIssuer]) -> None:
@@ -358,51 +354,16 @@ class Configuration:
         """In a thread, since 10 000 routes take some hundred milliseconds, and this loop may carry traffic too."""
         return await asyncio.to_thread(table.compiled, base, self._circuit_defaults)
 
-    def _step(self, change: SnapshotChange, table: RoutingTable | None = None) -> "_Step":
+    def _step(self, change: SnapshotChange, table: RoutingTable | None = None) -> _Step:
         return _Step(change, self._snapshot.with_change(change), table or self._table)
 
-    def _step_to_route(self, before: Route | None, route: Route) -> "_Step":
+    def _step_to_route(self, before: Route | None, route: Route) -> _Step:
         table = self._table.with_route(route)
         return self._step(change_of_route(before, route, table.ages[route.id]), table)
 
-    async def _take(self, step: "_Step") -> None:
+    async def _take(self, step: _Step) -> None:
         """As the version that the history has of it."""
         before, version = self._snapshot.version, self.repository.history.version
         change = None if step.change is None else step.change._replace(between=(before, version))
         self._snapshot, self._table = step.snapshot.numbered(version), step.table
         await self._publish(self._snapshot, change)
-
-    async def run_in_turn(self, change: Callable[[], Coroutine[Any, Any, T]], name: str, about: str) -> T:
-        """Runs one change when those before it are done; who stops waiting for it does not stop it.
-
-        For those who are told, `name` is an action and a kind, such as `delete_service`, and `about` whose id it names.
-        """
-        task = asyncio.ensure_future(self._run_alone(change, name, about))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-        return await asyncio.shield(task)
-
-    async def _run_alone(self, change: Callable[[], Coroutine[Any, Any, T]], name: str, about: str) -> T:
-        async with self._turn:
-            version = self._snapshot.version
-            try:
-                if self._is_in_doubt:
-                    await self._load()
-                result = await change()
-            except DatabaseUnavailableError:
-                self._is_in_doubt = True  # a write that got no answer may have been done: the next change looks first
-                self._tell("failed", name, about)
-                raise
-            if self._snapshot.version != version:
-                self._tell("applied", name, about or _id_of(result))
-            return result
-
-    def _tell(self, outcome: Literal["applied", "failed"], name: str, about: str) -> None:
-        action, _, kind = name.partition("_")
-        self._told(Change(outcome, self._snapshot.version, action, kind or "configuration", about))
-
-
-def _id_of(created: object) -> str:
-    """The id of what a change has made, empty where it has made nothing."""
-    entity = created.key if isinstance(created, IssuedKey) else created
-    return str(getattr(entity, "id", ""))
