@@ -18,6 +18,7 @@ if not __package__:  # run as a file: the package's folder is not on the path ye
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from benchmarks import report
+from microgateway.background import start_task
 from microgateway.exchange import Exchange
 from microgateway.observability.log_feed import LogFeed
 from microgateway.observability.writer_process import WriterProcess
@@ -137,7 +138,7 @@ async def arriving(store: str, per_second: int) -> AsyncIterator[LogFeed]:
     feed = LogFeed()
     writer = WriterProcess(feed, {"store": store})
     await writer.start()
-    task = asyncio.create_task(_arrive(feed, per_second))
+    task = start_task(_arrive(feed, per_second), "the arrivals")
     try:
         yield feed
     finally:

@@ -8,7 +8,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Literal, TypeVar
 
+from microgateway.background import tell_failure
 from microgateway.control_plane.mint import IssuedKey
+from microgateway.errors import MicroGatewayError
 from microgateway.observability.happenings import Change, ChangeListener
 from microgateway.persistence.database import DatabaseUnavailableError
 
@@ -37,10 +39,14 @@ class ChangeQueue:
         For those who are told, `name` is an action and a kind, such as `delete_service`, and `about` whose id it names.
         Raises what the change raises, and `DatabaseUnavailableError`.
         """
-        task = asyncio.create_task(self._run_alone(change, name, about))
+        task = asyncio.get_running_loop().create_task(self._run_alone(change, name, about), name=name)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(_tell_mistake)  # nobody else hears of it any more
+            raise
 
     async def settle(self) -> None:
         """Returns when no change is under way."""
@@ -66,6 +72,12 @@ class ChangeQueue:
     def _tell(self, outcome: Literal["applied", "failed"], name: str, about: str) -> None:
         action, _, kind = name.partition("_")
         self._told(Change(outcome, self._version(), action, kind or "configuration", about))
+
+
+def _tell_mistake(task: asyncio.Task[Any]) -> None:
+    """A refusal was the answer to somebody who has left."""
+    if not task.cancelled() and not isinstance(task.exception(), MicroGatewayError):
+        tell_failure(task)
 
 
 def _id_of(created: object) -> str:

@@ -8,10 +8,12 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+from microgateway.background import start_task
 from microgateway.errors import MicroGatewayError, NotFoundError
 
 MOST_RUNNING = 4
 MOST_KEPT = 32
+MISTAKE = "The gateway made a mistake, which its log tells of."
 
 Kind = Literal["batch", "replay"]
 
@@ -59,7 +61,7 @@ class Jobs:
         if sum(job.state == "running" for job in self._jobs.values()) >= MOST_RUNNING:
             raise TooManyJobsError(f"{MOST_RUNNING} run already; wait for one to end, or cancel one.")
         job = Job(f"job_{secrets.token_hex(8)}", kind)
-        job.task = asyncio.get_running_loop().create_task(_run(job, work))
+        job.task = start_task(_run(job, work), f"a {kind}")
         self._jobs[job.id] = job
         for old in [old for old in self._jobs.values() if old.state != "running"][: len(self._jobs) - MOST_KEPT]:
             del self._jobs[old.id]
@@ -89,3 +91,6 @@ async def _run(job: Job, work: Callable[[Progress], Awaitable[BaseModel]]) -> No
         job.progress.share = 1.0
     except MicroGatewayError as error:
         job.error = str(error)
+    except Exception:
+        job.error = MISTAKE
+        raise

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from random import Random
 
+from microgateway.background import start_task
 from microgateway.core.answers import AnswerReader
 from microgateway.core.fields import HeadError
 from microgateway.core.health import CheckPolicy, CheckResult
@@ -61,7 +62,7 @@ class HealthChecker:
         self._keeper: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        self._keeper = asyncio.get_running_loop().create_task(self._keep_time())
+        self._keeper = start_task(self._keep_time(), "the health checks")
         self._schedule_new()
 
     async def stop(self) -> None:
@@ -139,7 +140,7 @@ class HealthChecker:
         task = self._running.get(key)
         if task is None:
             self._due.pop(key, None)
-            task = self._running[key] = asyncio.get_running_loop().create_task(self._check(key))
+            task = self._running[key] = start_task(self._check(key), "a health check")
             task.add_done_callback(lambda task: self._ended(key, task))
         return task
 

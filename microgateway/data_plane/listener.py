@@ -5,6 +5,7 @@ import socket
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from microgateway.background import start_task
 from microgateway.data_plane.client_connection import DRAIN_GRACE
 from microgateway.data_plane.connector import Connector
 from microgateway.data_plane.downstream import Downstream
@@ -43,7 +44,7 @@ class Listener:
         self._plane.pools = Pools(self._plane, look_up=look_up)
         self._certificates: ServerCertificates | None = None
         self._watching: asyncio.Task[None] | None = None
-        self._renewing: set[asyncio.Future[None]] = set()
+        self._renewing: set[asyncio.Task[None]] = set()
         self._servers: list[asyncio.Server] | list[SharedPort] = []
         self._sweeping: asyncio.TimerHandle | None = None
         self._heap_trim = HeapTrim()
@@ -123,12 +124,13 @@ class Listener:
     def _begin(self) -> None:
         loop = asyncio.get_running_loop()
         self._sweeping = loop.call_later(SWEEP_INTERVAL, self._keep_sweeping)
-        self._watching = loop.create_task(self._watch_files())
+        self._watching = start_task(self._watch_files(), "watching the files of certificates")
         self._plane.state.authentication.adopt(self._plane.snapshot.keys.issuers.values())
 
     def renew_files(self) -> None:
         """Reads the files of certificates and keys anew, for connections to come; broken ones change nothing."""
-        renewing = asyncio.ensure_future(asyncio.to_thread(self._renew_files, only_if_changed=False))
+        work = asyncio.to_thread(self._renew_files, only_if_changed=False)
+        renewing = start_task(work, "reading the files of certificates anew")
         self._renewing.add(renewing)
         renewing.add_done_callback(self._renewing.discard)
 

@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Collection, Iterator
 
+from microgateway.background import start_task
 from microgateway.core.rolling import LADDER, Closed, Rolling, Span, Tally
 from microgateway.errors import StartupError
 from microgateway.observability.metrics import ALL_HISTOGRAMS, COUNTS, MINUTE, Metrics, requests_of
@@ -57,7 +58,7 @@ class History:
         """Writes the minutes that are over by now, if there are any that are not written."""
         if int(now) - self._written_until >= MINUTE and (self._writing is None or self._writing.done()):
             until = int(now) - int(now) % MINUTE
-            self._writing = asyncio.get_running_loop().create_task(self._write(until, int(now)))
+            self._writing = start_task(self._write(until, int(now)), "writing the history of the metrics")
 
     async def settle(self) -> None:
         """Returns when nothing is being written."""

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from dataclasses import dataclass, field
 
+from microgateway.background import start_task
 from microgateway.clock import utc
 from microgateway.errors import StartupError
 from microgateway.observability.usage import KeyUsage, ServiceUsage, Usage
@@ -55,7 +56,7 @@ class UsageKeeper:
         self._usage.last_hits.update({route.route_id: route.last_hit_at.timestamp() for route in routes})
 
     def start(self) -> None:
-        self._writing = asyncio.get_running_loop().create_task(self._write_again_and_again())
+        self._writing = start_task(self._write_again_and_again(), "writing the usage of keys and services")
 
     async def stop(self) -> None:
         """Writes what is left, unless the database takes too long. Call it when nothing is counted any more."""

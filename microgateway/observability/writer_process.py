@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from microgateway.background import start_task
 from microgateway.observability.log_feed import LogFeed
 
 MODULE = "microgateway.observability.log_writer"
@@ -37,7 +38,7 @@ class WriterProcess:
     async def start(self) -> None:
         self._feed.start()
         self._process = await self._spawn()
-        self._keeping = asyncio.create_task(self._keep_running(self._process))
+        self._keeping = start_task(self._keep_running(self._process), "keeping the log's writer")
 
     @property
     def pid(self) -> int | None:

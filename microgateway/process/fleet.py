@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from microgateway.background import start_task
 from microgateway.control_plane.live_view import ProcessView
 from microgateway.core.health import CheckResult
 from microgateway.errors import StartupError
@@ -217,7 +218,7 @@ class Fleet:
 
     def _handed(self, message: dict[str, Any], sockets: list[socket.socket]) -> None:
         if "attach" in message:
-            task = asyncio.create_task(self._attach(message["attach"], sockets[0]))
+            task = start_task(self._attach(message["attach"], sockets[0]), "attaching a worker")
             self._attaching.add(task)
             task.add_done_callback(self._attaching.discard)
         if "draining" in message:

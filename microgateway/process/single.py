@@ -15,6 +15,7 @@ from types import FrameType
 import uvicorn
 import uvloop
 
+from microgateway.background import start_task
 from microgateway.demo import DemoUpstreams, banner, start_demo_upstreams
 from microgateway.process.application import announce, dashboard_url, proxy_url
 from microgateway.process.demonstration import prepare
@@ -50,13 +51,15 @@ class _ControlServer(uvicorn.Server):
 
     def begin_to_end(self) -> None:
         if self._ending is None:
-            self._ending = self._loop.create_task(self._end())
+            self._ending = start_task(self._end(), "the drain")
         else:
             self.should_exit = self.force_exit = True
 
     async def _end(self) -> None:
-        await self._gateway.drain()
-        self.should_exit = True
+        try:
+            await self._gateway.drain()
+        finally:
+            self.should_exit = True
 
 
 def run_single(settings: Settings, *, demo: bool) -> int:

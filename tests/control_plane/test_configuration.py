@@ -213,6 +213,28 @@ class TestConcurrency:
             await configuration.settle()
             assert len(brake.in_force.keys) == 1
 
+    async def test_a_mistake_is_told_where_nobody_waits_any_more(
+        self, folder: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async with opened(folder) as database:
+            reached, let_go = asyncio.Event(), asyncio.Event()
+
+            async def publish(snapshot: Snapshot, change: object) -> None:
+                reached.set()
+                await let_go.wait()
+                raise ZeroDivisionError
+
+            configuration = make_configuration(database, publish)
+            creating = asyncio.create_task(configuration.create_service(USERS))
+            await reached.wait()
+            creating.cancel()
+            await asyncio.wait([creating])
+            let_go.set()
+            await configuration.settle()
+            await asyncio.sleep(0)  # what is called when a task is done is called in the loop's next turn
+            (record,) = caplog.records
+            assert record.message.startswith("create_service failed")
+
 
 class TestFailures:
     async def test_publishing_that_fails_leaves_the_change_to_the_next_snapshot(self, folder: Path) -> None:
