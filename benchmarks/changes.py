@@ -20,12 +20,11 @@ from pathlib import Path
 if not __package__:  # run as a file: the package's folder is not on the path yet
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from benchmarks import report
+from benchmarks import command, report
 from benchmarks.admin import Admin
 from benchmarks.errors import BenchmarkError
 from benchmarks.peers.contender import Call, Place
 from benchmarks.peers.gateway import NO_LOG, Gateway, running_gateway
-from benchmarks.processes import end_on_signal
 from benchmarks.seed import Size, catalogue, write_seed
 from benchmarks.upstream import small_answers
 from benchmarks.workload import KEY_HEADER, Cores
@@ -171,9 +170,7 @@ def _p99(ordered: Sequence[float]) -> int:
 
 
 def arguments(given: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="changes.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command.parser("changes.py", __doc__)
     parser.add_argument("--routes", type=int, default=10_000, help="routes, all of one service (default 10000)")
     parser.add_argument("--keys", type=int, default=100, help="keys (default 100)")
     parser.add_argument("--workers", type=int, default=2, help="processes that serve; 1: one does all (default 2)")
@@ -185,12 +182,8 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
 
 def main(given: Sequence[str] | None = None) -> int:
     options = arguments(given)
-    end_on_signal()
-    try:
+    with command.ending_in_order():
         found = measure(options)
-    except BenchmarkError as error:
-        print(f"benchmark failed: {error}", file=sys.stderr)
-        return 1
     print(report.machine())
     print(f"{options.routes:,} routes of one service, {options.keys:,} keys, {options.workers} workers\n")
     table = report.markdown_table if options.markdown else report.plain_table
@@ -200,7 +193,7 @@ def main(given: Sequence[str] | None = None) -> int:
         for name, milliseconds in found.items()
         if (p99 := sorted(milliseconds)[_p99(milliseconds)]) >= LONGEST and not name.startswith("a request")
     }
-    print(f"{'MISSED' if late else 'met   '}  99 of 100 changes are in force in under {LONGEST:.0f} ms")
+    print(f"{report.met_or_missed(not late)}  99 of 100 changes are in force in under {LONGEST:.0f} ms")
     return 1 if late else 0
 
 

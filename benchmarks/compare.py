@@ -13,7 +13,7 @@ from pathlib import Path
 if not __package__:  # run as a file: the package's folder is not on the path yet
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from benchmarks import report
+from benchmarks import command, report
 from benchmarks.errors import BenchmarkError
 from benchmarks.load import Load, rotating_script, steady_script
 from benchmarks.peers.contender import Contender, Proxy
@@ -23,7 +23,6 @@ from benchmarks.peers.haproxy import HAProxy
 from benchmarks.peers.nginx import BareNginx, LuaNginx, full_lua_nginx
 from benchmarks.peers.pump import BytePump
 from benchmarks.peers.traefik import Traefik
-from benchmarks.processes import end_on_signal
 from benchmarks.rounds import Series, run_rounds
 from benchmarks.seed import Size
 from benchmarks.standing import standing
@@ -43,12 +42,8 @@ def gateways(size: Size | None) -> tuple[Gateway, ...]:
 
 
 def arguments(given: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="compare.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rounds", type=int, default=5, help="rounds of each proxy, taken in turn (default 5)")
-    parser.add_argument("--seconds", type=int, default=3, help="length of a round (default 3)")
-    parser.add_argument("--connections", type=int, default=32, help="keep-alive connections (default 32)")
+    parser = command.parser("compare.py", __doc__)
+    command.add_rounds(parser)
     parser.add_argument(
         "--only", metavar="A,B", help="these proxies only: " + ",".join(one.name for one in contestants(None))
     )
@@ -124,13 +119,9 @@ def show(
 
 def main(given: Sequence[str] | None = None) -> int:
     options = arguments(given)
-    end_on_signal()
-    try:
+    with command.ending_in_order():
         proxies, skipped = choose(options)
         series = measure(proxies, options)
-    except BenchmarkError as error:
-        print(f"benchmark failed: {error}", file=sys.stderr)
-        return 1
     show(series, proxies, skipped, options)
     if options.json:
         settings = {

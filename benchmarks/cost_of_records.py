@@ -17,14 +17,13 @@ from statistics import median
 if not __package__:  # run as a file: the package's folder is not on the path yet
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from benchmarks import report
+from benchmarks import command, report
 from benchmarks.checks import check_policy
-from benchmarks.errors import BenchmarkError
 from benchmarks.load import Load, steady_script
 from benchmarks.measure import own_seconds
 from benchmarks.peers.contender import Contender, Place
 from benchmarks.peers.gateway import Gateway
-from benchmarks.processes import end_on_signal, tree
+from benchmarks.processes import tree
 from benchmarks.upstream import small_answers
 from benchmarks.workload import HEADERS, Cores
 
@@ -96,25 +95,17 @@ def show(costs: Mapping[str, Sequence[Cost]], options: argparse.Namespace) -> bo
         lines.append((name, f"{figures[0]:.2f}", f"{figures[1]:.3f}", f"{figures[2]:.2f}", f"{per_second:,.0f}"))
     print(report.plain_table(("records", "µs/request", "÷ both off", "writer µs", "requests/s"), lines))
     ratio = median(cost.own / off for cost, off in zip(costs["both on"], bare, strict=True))
-    print(f"\n{'met' if ratio <= ALLOWED else 'MISSED'}  both on ≤ {ALLOWED} × both off: {ratio:.3f}")
+    print(f"\n{report.met_or_missed(ratio <= ALLOWED)}  both on ≤ {ALLOWED} × both off: {ratio:.3f}")
     return ratio <= ALLOWED
 
 
 def main(given: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="cost_of_records.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rounds", type=int, default=5, help="rounds of each, taken in turn (default 5)")
-    parser.add_argument("--seconds", type=int, default=3, help="length of a round (default 3)")
-    parser.add_argument("--connections", type=int, default=32, help="keep-alive connections (default 32)")
+    parser = command.parser("cost_of_records.py", __doc__)
+    command.add_rounds(parser)
     parser.add_argument("--check", action="store_true", help="exit code 1 unless the target is met")
     options = parser.parse_args(given)
-    end_on_signal()
-    try:
+    with command.ending_in_order():
         costs = measure(options)
-    except BenchmarkError as error:
-        print(f"benchmark failed: {error}", file=sys.stderr)
-        return 1
     met = show(costs, options)
     return 1 if options.check and not met else 0
 

@@ -17,7 +17,7 @@ from statistics import median
 if not __package__:  # run as a file: the package's folder is not on the path yet
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from benchmarks import report
+from benchmarks import command, report
 from microgateway.background import start_task
 from microgateway.exchange import Exchange
 from microgateway.observability.log_feed import LogFeed
@@ -195,16 +195,12 @@ async def run(options: argparse.Namespace, folder: Path) -> bool:
         print(report.plain_table(("filter", "rows", "first ms", "worst", "deep ms", "worst"), lines))
         print(f"\nmeanwhile {feed.counts.written:,} rows arrived and {feed.counts.dropped} were dropped")
     await database.close()
-    print(
-        f"{'met' if worst < ALLOWED_MILLISECONDS else 'MISSED'}  every page below 100 ms; the slowest: {worst:.1f} ms"
-    )
+    print(f"{report.met_or_missed(worst < ALLOWED_MILLISECONDS)}  every page below 100 ms; the slowest: {worst:.1f} ms")
     return worst < ALLOWED_MILLISECONDS
 
 
 def main(given: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="log_queries.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command.parser("log_queries.py", __doc__)
     parser.add_argument("--rows", type=int, default=1_000_000, help="rows to begin with (default 1 000 000)")
     parser.add_argument("--times", type=int, default=5, help="how often each page is asked for (default 5)")
     parser.add_argument("--seed", type=int, default=1, help="of the rows (default 1)")

@@ -3,7 +3,6 @@
 python benchmarks/memory.py --mebibytes 1024
 """
 
-import argparse
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -12,12 +11,11 @@ from pathlib import Path
 if not __package__:  # run as a file: the package's folder is not on the path yet
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from benchmarks import report
+from benchmarks import command, report
 from benchmarks.bulk import MEBIBYTE, BulkClient
 from benchmarks.errors import BenchmarkError
 from benchmarks.measure import peak_resident_bytes
 from benchmarks.peers.gateway import Gateway
-from benchmarks.processes import end_on_signal
 from benchmarks.standing import standing
 from benchmarks.upstream import large_bodies
 from benchmarks.workload import HEADERS, Cores
@@ -56,23 +54,17 @@ def measure(size: int) -> dict[str, int]:
 
 
 def main(given: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="memory.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command.parser("memory.py", __doc__)
     parser.add_argument("--mebibytes", type=int, default=1024, help="size of each body (default 1024)")
     options = parser.parse_args(given)
-    end_on_signal()
-    try:
+    with command.ending_in_order():
         peaks = measure(options.mebibytes * MEBIBYTE)
-    except BenchmarkError as error:
-        print(f"benchmark failed: {error}", file=sys.stderr)
-        return 1
     print(report.machine())
     print(f"{options.mebibytes} MiB down, then up, each with a pause of {PAUSE_SECONDS:g} s; contents checked\n")
     for moment, size in peaks.items():
         print(f"peak resident memory {moment}: {size / MEGABYTE:.1f} MB")
     met = max(peaks.values()) < ALLOWED_MEGABYTES * MEGABYTE
-    print(f"{'met' if met else 'MISSED'}  below {ALLOWED_MEGABYTES} MB")
+    print(f"{report.met_or_missed(met)}  below {ALLOWED_MEGABYTES} MB")
     return 0 if met else 1
 
 

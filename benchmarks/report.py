@@ -85,6 +85,11 @@ def rows(series: Sequence[Series]) -> list[tuple[str, ...]]:
     ]
 
 
+def met_or_missed(met: bool) -> str:
+    """Whether a target was met, as wide in either case."""
+    return "met   " if met else "MISSED"
+
+
 def plain_table(header: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
     widths = [max(len(row[column]) for row in (header, *cells)) for column in range(len(header))]
     lines = []

@@ -15,14 +15,13 @@ from pathlib import Path
 if not __package__:  # run as a file: the package's folder is not on the path yet
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from benchmarks import report
+from benchmarks import command, report
 from benchmarks.checks import check_policy
 from benchmarks.errors import BenchmarkError
 from benchmarks.load import Load, rotating_script
 from benchmarks.measure import resident_bytes
 from benchmarks.peers.contender import Contender, Place
 from benchmarks.peers.gateway import NO_LOG, Gateway, running_gateway
-from benchmarks.processes import end_on_signal
 from benchmarks.rounds import Series, run_rounds
 from benchmarks.seed import Catalogue, Size, catalogue, write_seed
 from benchmarks.upstream import small_answers
@@ -118,17 +117,13 @@ def row(one: Loaded, series: Series) -> tuple[str, ...]:
 
 
 def arguments(given: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="scale.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command.parser("scale.py", __doc__)
     parser.add_argument("--routes", type=int, default=10_000, help="routes of the large gateway (default 10000)")
     parser.add_argument("--keys", type=int, default=100_000, help="keys of the large gateway (default 100000)")
     parser.add_argument(
         "--calls", type=int, default=CALLS, help="different requests, spread over routes and keys (default 10)"
     )
-    parser.add_argument("--rounds", type=int, default=5, help="rounds of each, taken in turn (default 5)")
-    parser.add_argument("--seconds", type=int, default=3, help="length of a round (default 3)")
-    parser.add_argument("--connections", type=int, default=32, help="keep-alive connections (default 32)")
+    command.add_rounds(parser)
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     return parser.parse_args(given)
 
@@ -141,12 +136,8 @@ def verdicts(small: Series, large: Series, start_seconds: float) -> Iterator[tup
 
 def main(given: Sequence[str] | None = None) -> int:
     options = arguments(given)
-    end_on_signal()
-    try:
+    with command.ending_in_order():
         (small, small_series), (large, large_series) = measure(options)
-    except BenchmarkError as error:
-        print(f"benchmark failed: {error}", file=sys.stderr)
-        return 1
     print(report.machine())
     print(f"{options.rounds} rounds of {options.seconds} s in turn, {options.connections} connections; medians")
     print(f"every connection walks through {options.calls:,} requests spread over all routes and keys\n")
@@ -154,7 +145,7 @@ def main(given: Sequence[str] | None = None) -> int:
     print(table(COLUMNS, [row(small, small_series), row(large, large_series)]), end="\n\n")
     outcome = list(verdicts(small_series, large_series, large.start_seconds))
     for met, text in outcome:
-        print(f"{'met   ' if met else 'MISSED'}  {text}")
+        print(f"{report.met_or_missed(met)}  {text}")
     return 0 if all(met for met, _ in outcome) else 1
 
 

@@ -16,14 +16,12 @@ from statistics import median
 if not __package__:  # run as a file: the package's folder is not on the path yet
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from benchmarks import report
+from benchmarks import command, report
 from benchmarks.bulk import MEBIBYTE, BulkClient
-from benchmarks.errors import BenchmarkError
 from benchmarks.measure import ProcessorTime
 from benchmarks.peers.contender import Contender, Proxy
 from benchmarks.peers.gateway import Gateway
 from benchmarks.peers.nginx import BareNginx
-from benchmarks.processes import end_on_signal
 from benchmarks.standing import standing
 from benchmarks.upstream import large_bodies
 from benchmarks.workload import HEADERS, Cores
@@ -127,9 +125,7 @@ def rows(found: Found) -> list[tuple[str, ...]]:
 
 
 def arguments(given: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="streaming.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command.parser("streaming.py", __doc__)
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each proxy and direction (default 5)")
     parser.add_argument("--mebibytes", type=int, default=64, help="size of a body (default 64)")
     parser.add_argument("--streams", type=int, default=4, help="bodies at the same time (default 4)")
@@ -139,13 +135,9 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
 
 def main(given: Sequence[str] | None = None) -> int:
     options = arguments(given)
-    end_on_signal()
     chosen = [proxy for proxy in proxies() if proxy.missing() is None]
-    try:
+    with command.ending_in_order():
         found = measure(chosen, Bodies(streams=options.streams, size=options.mebibytes * MEBIBYTE), options.rounds)
-    except BenchmarkError as error:
-        print(f"benchmark failed: {error}", file=sys.stderr)
-        return 1
     print(report.machine())
     print(f"{options.rounds} rounds of {options.streams} bodies of {options.mebibytes} MiB at a time; medians\n")
     print((report.markdown_table if options.markdown else report.plain_table)(COLUMNS, rows(found)))

@@ -6,7 +6,6 @@ Resident memory (VmRSS) counts pages that several processes share once for each;
 a share of them, so that those of all processes add up to what the machine has given away.
 """
 
-import argparse
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -16,11 +15,10 @@ from pathlib import Path
 if not __package__:  # run as a file: the package's folder is not on the path yet
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from benchmarks import report
-from benchmarks.errors import BenchmarkError
+from benchmarks import command, report
 from benchmarks.peers.contender import Place
 from benchmarks.peers.gateway import running_gateway
-from benchmarks.processes import end_on_signal, tree
+from benchmarks.processes import tree
 from benchmarks.seed import Size, catalogue, write_seed
 from benchmarks.workload import Cores
 
@@ -70,18 +68,12 @@ def _sizes(file: Path) -> Iterator[tuple[str, int]]:
 
 
 def main(given: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="worker_memory.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command.parser("worker_memory.py", __doc__)
     parser.add_argument("--keys", type=int, default=100_000, help="keys of the large configuration (default 100000)")
     parser.add_argument("--routes", type=int, default=10, help="routes of the large configuration (default 10)")
     options = parser.parse_args(given)
-    end_on_signal()
-    try:
+    with command.ending_in_order():
         found = {size: measure(size) for size in (SMALL, Size(options.routes, options.keys))}
-    except BenchmarkError as error:
-        print(f"benchmark failed: {error}", file=sys.stderr)
-        return 1
     print(report.machine(), end="\n\n")
     lines = [
         (
@@ -97,8 +89,7 @@ def main(given: Sequence[str] | None = None) -> int:
     print(report.plain_table(("routes", "keys", "process", "resident MB", "PSS MB"), lines), end="\n\n")
     largest = max(kept.resident for kept in found[SMALL] if kept.role == "worker") / MEGABYTE
     met = largest < ALLOWED_MEGABYTES
-    verdict = "met   " if met else "MISSED"
-    print(f"{verdict}  a worker with the small configuration < {ALLOWED_MEGABYTES} MB: {largest:.1f}")
+    print(f"{report.met_or_missed(met)}  a worker with the small configuration < {ALLOWED_MEGABYTES} MB: {largest:.1f}")
     return 0 if met else 1
 
 

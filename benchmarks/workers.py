@@ -26,14 +26,13 @@ from statistics import median
 if not __package__:  # run as a file: the package's folder is not on the path yet
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from benchmarks import report
+from benchmarks import command, report
 from benchmarks.checks import check_policy
-from benchmarks.errors import BenchmarkError
 from benchmarks.load import Load, steady_script
 from benchmarks.measure import own_seconds
 from benchmarks.peers.contender import Contender, Place
 from benchmarks.peers.gateway import NO_LOG, Gateway
-from benchmarks.processes import end_on_signal, tree
+from benchmarks.processes import tree
 from benchmarks.upstream import small_answers
 from benchmarks.workload import HEADERS, Cores
 
@@ -156,31 +155,20 @@ def show(rounds: Mapping[str, Sequence[Round]], options: argparse.Namespace) -> 
     print(report.plain_table(columns, lines), end="\n\n")
     cost = median(two.cost / one.cost for one, two in zip(rounds[ALONE], rounds[TWO], strict=True))
     clock = median(two.per_second / one.per_second for one, two in zip(rounds[ONE], rounds[TWO], strict=True))
-    print(f"{_met(2 / cost >= LEAST_GAIN)}  requests/s by processor time ≥ {LEAST_GAIN} × one worker's: {2 / cost:.2f}")
-    print(f"{_met(cost <= MOST_COST)}  processor time for a request ≤ {MOST_COST} × one worker's: {cost:.3f}")
+    gain, met = 2 / cost, report.met_or_missed
+    print(f"{met(gain >= LEAST_GAIN)}  requests/s by processor time ≥ {LEAST_GAIN} × one worker's: {gain:.2f}")
+    print(f"{met(cost <= MOST_COST)}  processor time for a request ≤ {MOST_COST} × one worker's: {cost:.3f}")
     print(f"        requests/s by the clock, load and upstream included: {clock:.2f} × those of one core")
-    return 2 / cost >= LEAST_GAIN and cost <= MOST_COST
-
-
-def _met(is_met: bool) -> str:
-    return "met   " if is_met else "MISSED"
+    return gain >= LEAST_GAIN and cost <= MOST_COST
 
 
 def main(given: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="workers.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rounds", type=int, default=5, help="rounds of each, taken in turn (default 5)")
-    parser.add_argument("--seconds", type=int, default=3, help="length of a round (default 3)")
-    parser.add_argument("--connections", type=int, default=64, help="keep-alive connections (default 64)")
+    parser = command.parser("workers.py", __doc__)
+    command.add_rounds(parser, connections=64)
     parser.add_argument("--check", action="store_true", help="exit code 1 unless every target is met")
     options = parser.parse_args(given)
-    end_on_signal()
-    try:
+    with command.ending_in_order():
         rounds = measure(options)
-    except BenchmarkError as error:
-        print(f"benchmark failed: {error}", file=sys.stderr)
-        return 1
     met = show(rounds, options)
     return 1 if options.check and not met else 0
 
