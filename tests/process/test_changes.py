@@ -3,23 +3,15 @@
 import asyncio
 import gc
 import pickle
-import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 from microgateway.core.circuit import CircuitPolicy
 from microgateway.entities import Route
-from microgateway.process.fleet import Fleet, FleetEnds
-from microgateway.process.leash import Leash
 from microgateway.process.link import Kind
-from microgateway.process.shared_state import SharedState
-from microgateway.process.worker_messages import WorkerSetup
-from microgateway.settings import Settings
 from microgateway.snapshot import Snapshot, SnapshotChange, change_of_route, change_of_service
 from tests.kit.configuration import key, route, service
 from tests.kit.waiting import PATIENCE
-from tests.process.working import Peer, working
+from tests.process.attached import Attached, attached
+from tests.process.working import working
 
 NOWHERE = service("http://127.0.0.1:1")
 ISSUED = key()
@@ -80,53 +72,13 @@ class TestWorker:
             assert [message[0] for message in scene.control.told].count(Kind.BEHIND) == 1
 
 
-@dataclass
-class Attached:
-    """A fleet of one worker, which is the test itself."""
-
-    fleet: Fleet
-    worker: Peer
-
-    async def publishing(self, before: Snapshot, change: SnapshotChange) -> "asyncio.Task[None]":
-        """A change of this configuration, under way, with all that it sends at once sent."""
-        self.worker.told.clear()
-        change = change._replace(between=(before.version, before.version + 1))
-        task = asyncio.create_task(self.fleet.publish(before.with_change(change), change))
-        await asyncio.sleep(0)
-        return task
-
-
-@asynccontextmanager
-async def attached(snapshot: Snapshot) -> AsyncIterator[Attached]:
-    """The worker has this configuration, as version 2."""
-    state, (ours, theirs) = SharedState.create(), Leash.pair()
-    fleet = Fleet(
-        FleetEnds(leash=Leash(theirs), state=state, workers=1, proxy_port=0, ears=()),
-        setup=WorkerSetup(Settings(), "s" * 32, writes=False),
-        count=lambda report: None,
-        hear=lambda event: None,
-        show=lambda rows: None,
-        checks=lambda: (),
-        ejections=lambda: (),
-        eject=lambda ejection: False,
-    )
-    await fleet.publish(snapshot)
-    worker, (here, there) = Peer(), socket.socketpair()
-    ours.send({"attach": 1}, there)
-    there.close()
-    await worker.link.open(here)
-    worker.link.send(Kind.HELLO, 4_711)
-    worker.link.send(Kind.APPLIED, 2)
-    await fleet.start("", 0)
-    await worker.has_told(Kind.SNAPSHOT)
-    try:
-        yield Attached(fleet, worker)
-    finally:
-        asyncio.get_running_loop().remove_reader(theirs.fileno())
-        worker.link.abort()
-        ours.close()
-        theirs.close()
-        state.close()
+async def publishing(scene: Attached, before: Snapshot, change: SnapshotChange) -> "asyncio.Task[None]":
+    """A change of this configuration, under way, with all that it sends at once sent."""
+    scene.worker.told.clear()
+    change = change._replace(between=(before.version, before.version + 1))
+    task = asyncio.create_task(scene.fleet.publish(before.with_change(change), change))
+    await asyncio.sleep(0)
+    return task
 
 
 class TestFleet:
@@ -141,24 +93,24 @@ class TestFleet:
         before = town("/a")
         change = adding("/b", 1)
         async with attached(before) as scene:
-            publishing = await scene.publishing(before, change)
+            under_way = await publishing(scene, before, change)
             _, version, sent = await scene.worker.has_told(Kind.CHANGE)
             assert (version, [rule.target.path for rule in sent.routes]) == (3, ["/b"])
-            assert not publishing.done()
+            assert not under_way.done()
             scene.worker.link.send(Kind.APPLIED, 3)
-            await asyncio.wait_for(publishing, PATIENCE)
+            await asyncio.wait_for(under_way, PATIENCE)
 
     async def test_sends_all_of_it_to_a_worker_that_is_behind(self) -> None:
         before, change = town("/a"), adding("/b", 1)
         async with attached(before) as scene:
-            publishing = await scene.publishing(before, change)
+            under_way = await publishing(scene, before, change)
             await scene.worker.has_told(Kind.CHANGE)
             scene.worker.link.send(Kind.BEHIND)
             _, version, whole = await scene.worker.has_told(Kind.SNAPSHOT)
             assert (version, len(list(whole.routes.rules()))) == (3, 2)
-            assert not publishing.done()
+            assert not under_way.done()
             scene.worker.link.send(Kind.APPLIED, 3)
-            await asyncio.wait_for(publishing, PATIENCE)
+            await asyncio.wait_for(under_way, PATIENCE)
 
     async def test_sends_all_of_it_where_a_change_was_taken_from_another_one(self) -> None:
         """As when publishing the one between has failed."""
@@ -166,11 +118,11 @@ class TestFleet:
         missed = before.with_change(adding("/b", 1))
         change = adding("/c", 2)
         async with attached(before) as scene:
-            publishing = await scene.publishing(missed, change)
+            under_way = await publishing(scene, missed, change)
             _, _, whole = await scene.worker.has_told(Kind.SNAPSHOT)
             assert {rule.target.path for rule in whole.routes.rules()} == {"/a", "/b", "/c"}
             scene.worker.link.send(Kind.APPLIED, 3)
-            await asyncio.wait_for(publishing, PATIENCE)
+            await asyncio.wait_for(under_way, PATIENCE)
 
 
 def test_a_change_is_small_however_much_there_is() -> None:

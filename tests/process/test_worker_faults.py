@@ -6,14 +6,10 @@ import socket
 
 import pytest
 
-from microgateway.process.fleet import Fleet, FleetEnds
-from microgateway.process.leash import Leash
 from microgateway.process.link import Kind, Link
-from microgateway.process.shared_state import SharedState
 from microgateway.process.worker import Reports
-from microgateway.process.worker_messages import WorkerSetup
-from microgateway.settings import Settings
 from tests.kit.waiting import PATIENCE
+from tests.process.attached import PID, attached
 from tests.process.working import working
 
 
@@ -66,31 +62,10 @@ async def test_it_ends_when_it_can_t_attach(
 
 async def test_one_that_lost_its_link_is_told_to_the_supervisor() -> None:
     """It may live, and would then serve by a configuration that nobody changes any more."""
-    state, (ours, theirs) = SharedState.create(), Leash.pair()
-    fleet = Fleet(
-        FleetEnds(leash=Leash(theirs), state=state, workers=1, proxy_port=0, ears=()),
-        setup=WorkerSetup(Settings(), "s" * 32, writes=False),
-        count=lambda report: None,
-        hear=lambda event: None,
-        show=lambda rows: None,
-        checks=lambda: (),
-        ejections=lambda: (),
-        eject=lambda ejection: False,
-    )
-    here, there = socket.socketpair()
-    ours.send({"attach": 1}, there)
-    there.close()
-    worker = Link(lambda message: None, lambda: None)
-    await worker.open(here)
-    worker.send(Kind.HELLO, 4_711)
-    worker.send(Kind.APPLIED, 1)
-    await fleet.start("", 0)
-    listening = [fleet.is_listening]
-    worker.close()
-    told = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(ours.socket, 1_000), PATIENCE)
-    assert json.loads(told) == {"detached": 4_711}
-    assert [*listening, fleet.is_listening] == [True, False]
-    asyncio.get_running_loop().remove_reader(theirs.fileno())
-    ours.close()
-    theirs.close()
-    state.close()
+    async with attached() as scene:
+        listening = [scene.fleet.is_listening]
+        scene.worker.link.close()
+        leash = scene.leash.socket
+        told = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(leash, 1_000), PATIENCE)
+        assert json.loads(told) == {"detached": PID}
+        assert [*listening, scene.fleet.is_listening] == [True, False]
