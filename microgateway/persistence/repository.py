@@ -1,12 +1,14 @@
-"""What is configured, as it is kept: services, routes, API keys and rate limit rules."""
+"""What is configured, as it is kept: services, routes, rate limit rules, API keys and token issuers."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
+from pydantic import BaseModel
+from sqlalchemy import Table
 from sqlalchemy.exc import IntegrityError
 
 from microgateway.entities import ApiKey, RateLimitRule, Route, Service, TokenIssuer
-from microgateway.errors import ConfigurationError, ConflictError
+from microgateway.errors import ConfigurationError, ConflictError, MicroGatewayError
 from microgateway.persistence import tables
 from microgateway.persistence.configuration_history import (
     EVERYTHING,
@@ -17,6 +19,8 @@ from microgateway.persistence.configuration_history import (
 from microgateway.persistence.database import Database, translated_errors
 from microgateway.persistence.entity_table import EntityTable
 
+E = TypeVar("E", bound=BaseModel)
+
 
 class Repository:
     """The tables of one database, which the caller opens and closes."""
@@ -24,61 +28,30 @@ class Repository:
     def __init__(self, database: Database, *, history: HistoryBounds | None = None) -> None:
         self._database = database
         self.history = ConfigurationHistory(database, keep=history or HistoryBounds())
-        self.services = EntityTable(
-            database,
-            tables.services,
-            Service,
-            kind="service",
-            clash=_name_taken,
-            journal=Journal(self.history, "service", tables.services),
+        self.services = self._kept(tables.services, Service, "service", _name_taken)
+        self.routes = self._kept(tables.routes, Route, "route", _no_such_service)
+        self.rate_limits = self._kept(
+            tables.rate_limit_rules, RateLimitRule, "rate_limit", _no_such_place, called="rate limit rule"
         )
-        self.routes = EntityTable(
-            database,
-            tables.routes,
-            Route,
-            kind="route",
-            clash=_no_such_service,
-            journal=Journal(self.history, "route", tables.routes),
+        self.keys = self._kept(tables.api_keys, ApiKey, "key", _key_known)
+        self.token_issuers = self._kept(
+            tables.token_issuers, TokenIssuer, "token_issuer", _issuer_known, called="token issuer"
         )
-        self.rate_limits = EntityTable(
-            database,
-            tables.rate_limit_rules,
-            RateLimitRule,
-            kind="rate limit rule",
-            clash=_no_such_place,
-            journal=Journal(self.history, "rate_limit", tables.rate_limit_rules),
-        )
-        self.keys = EntityTable(
-            database,
-            tables.api_keys,
-            ApiKey,
-            kind="key",
-            clash=_key_known,
-            journal=Journal(self.history, "key", tables.api_keys),
-        )
-        self.token_issuers = EntityTable(
-            database,
-            tables.token_issuers,
-            TokenIssuer,
-            kind="token issuer",
-            clash=_issuer_known,
-            journal=Journal(self.history, "token_issuer", tables.token_issuers),
-        )
-
-    def table(self, kind: str) -> EntityTable[Any]:
-        """That of a kind, as the history calls it."""
-        tables: dict[str, EntityTable[Any]] = {
+        self._tables: dict[str, EntityTable[Any]] = {
             "service": self.services,
             "route": self.routes,
             "rate_limit": self.rate_limits,
             "key": self.keys,
             "token_issuer": self.token_issuers,
         }
-        return tables[kind]
+
+    def table(self, kind: str) -> EntityTable[Any]:
+        """That of a kind, as the history calls it."""
+        return self._tables[kind]
 
     async def is_empty(self) -> bool:
-        tables = (self.services, self.routes, self.keys, self.rate_limits, self.token_issuers)
-        return not any([await table.count() for table in tables])
+        """Whether nothing at all is configured."""
+        return not any([await table.count() for table in self._tables.values()])
 
     async def add_everything(
         self,
@@ -103,6 +76,25 @@ class Repository:
     async def ping(self) -> None:
         """Raises `DatabaseUnavailableError` when the database does not answer."""
         await self._database.ping()
+
+    def _kept(
+        self,
+        table: Table,
+        entity: type[E],
+        kind: str,
+        clash: Callable[[E], MicroGatewayError],
+        *,
+        called: str | None = None,
+    ) -> EntityTable[E]:
+        """The entities of one kind. `called` is what people call it, where that is something else."""
+        return EntityTable(
+            self._database,
+            table,
+            entity,
+            kind=called or kind,
+            clash=clash,
+            journal=Journal(self.history, kind, table),
+        )
 
 
 def _name_taken(service: Service) -> ConflictError:
