@@ -276,8 +276,7 @@ class Configuration:
     @_in_turn
     async def _revise_service(self, service_id: str, revise: Callable[[Service], ServiceSpec]) -> Service:
         current = self._table.service(service_id)
-        kept = {"id": current.id, "created_at": current.created_at, "updated_at": self._mint.moment()}
-        service = Service.model_validate(revise(current).model_dump() | kept)
+        service = self._mint.revised(current, revise(current).model_dump())
         step = self._step(change_of_service(service, self._circuit_defaults), self._table.with_service(service))
         await self.repository.services.replace(service_id, service)
         await self._take(step)
@@ -286,8 +285,7 @@ class Configuration:
     @_in_turn
     async def _revise_route(self, route_id: str, revise: Callable[[Route], RouteSpec]) -> Route:
         current = self._table.route(route_id)
-        kept = {"id": current.id, "created_at": current.created_at, "updated_at": self._mint.moment()}
-        route = Route.model_validate(revise(current).model_dump() | kept)
+        route = self._mint.revised(current, revise(current).model_dump())
         step = self._step_to_route(current, route)
         await self.repository.routes.replace(route_id, route)
         await self._take(step)
@@ -298,8 +296,7 @@ class Configuration:
         self, rule_id: str, revise: Callable[[RateLimitRule], RateLimitRuleSpec]
     ) -> RateLimitRule:
         current = self._table.rate_limit(rule_id)
-        kept = {"id": current.id, "created_at": current.created_at, "updated_at": self._mint.moment()}
-        rule = RateLimitRule.model_validate(revise(current).model_dump() | kept)
+        rule = self._mint.revised(current, revise(current).model_dump())
         step = self._step(change_of_rate_limit(rule), self._table.with_rate_limit(rule))
         await self.repository.rate_limits.replace(rule_id, rule)
         await self._take(step)
@@ -310,8 +307,7 @@ class Configuration:
         self, issuer_id: str, revise: Callable[[TokenIssuer], TokenIssuerSpec]
     ) -> TokenIssuer:
         current = await self.repository.token_issuers.get(issuer_id)
-        kept = {"id": current.id, "created_at": current.created_at, "updated_at": self._mint.moment()}
-        issuer = TokenIssuer.model_validate(self._mint.with_limits(revise(current)) | kept)
+        issuer = self._mint.revised(current, self._mint.with_limits(revise(current)))
         await self.repository.token_issuers.replace(issuer_id, issuer)
         await self._adopt_issuers({**self._issuers, issuer_id: issuer})
         return issuer

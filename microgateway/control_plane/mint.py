@@ -3,7 +3,7 @@
 import secrets
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from microgateway.clock import Clock, utc
 from microgateway.core import api_keys
@@ -22,6 +22,7 @@ from microgateway.entities import (
 )
 
 ID_BYTES = 8
+Revised = TypeVar("Revised", Service, Route, RateLimitRule, TokenIssuer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class Mint:
         self._limit = limit
 
     def moment(self) -> datetime:
+        """Now, as entities have it: in UTC."""
         return utc(self._clock.wall())
 
     def service(self, spec: ServiceSpec) -> Service:
@@ -58,6 +60,11 @@ class Mint:
     def token_issuer(self, spec: TokenIssuerSpec) -> TokenIssuer:
         now = self.moment()
         return TokenIssuer(**self.with_limits(spec), id=_new_id("iss"), created_at=now, updated_at=now)
+
+    def revised(self, current: Revised, fields: dict[str, Any]) -> Revised:
+        """The same entity with these fields in place of those that an operator may write."""
+        kept = {"id": current.id, "created_at": current.created_at, "updated_at": self.moment()}
+        return type(current).model_validate(fields | kept)
 
     def key(self, spec: ApiKeySpec, text: str | None = None) -> IssuedKey:
         """A key with this text, which is well formed, or with one of its own."""
