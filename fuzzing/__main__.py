@@ -15,7 +15,6 @@ from fuzzing.targets import AnswerHeads, MutatedAnswers, RequestHeads, Target, W
 
 PROGRESS_INTERVAL = 5.0  # seconds
 MOST_FINDINGS = 20  # then it stops: one bug shows in many messages
-ROUND = 1_000  # messages between two looks at the clock
 
 
 def mutated_request(random: Random) -> bytes:

@@ -111,13 +111,6 @@ class Stream:
         """Bytes that are somebody else's to read."""
         self._buffer = data + self._buffer
 
-    def stop_sending(self) -> None:
-        """A FIN; what is still to come can be read."""
-        try:
-            self._socket.shutdown(socket.SHUT_WR)
-        except OSError:
-            self.was_reset = True
-
     def close(self, *, reset: bool = False) -> None:
         """With a FIN, or with a reset."""
         if reset and self._socket.fileno() >= 0:

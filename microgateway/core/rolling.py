@@ -28,7 +28,6 @@ class Rung(NamedTuple):
 
 LADDER = (Rung(1, 121), Rung(10, 121), Rung(60, 121), Rung(600, 289))  # for a minute, ten, an hour, and a day
 LONGEST_WINDOW = 86_400  # seconds; the last rung has twice that
-SLOT_BYTES = 340  # of a closed slot, with up to twelve counts and three histograms, besides six bytes for each bin
 
 
 class Tally:
@@ -180,12 +179,6 @@ class Rolling:
         level = next(level for level in self._levels if level.seconds == seconds)
         return (slot for slot in level.closed if slot.start >= since)
 
-    def close_until(self, now: int) -> None:
-        """Closes what is over at `now`, though nothing happens in this series any more."""
-        self._put(0, Tally(self.counts, self.histograms), max(now, self.last_used))
-        for number in range(1, len(self._levels)):
-            self._put(number, Tally(self.counts, self.histograms), max(now, self._levels[number].start))
-
     def _put(self, number: int, tally: Tally, at: int) -> None:
         level = self._levels[number]
         start = at - at % level.seconds
@@ -210,8 +203,3 @@ class Rolling:
                     if span.first <= slot.start <= span.last:
                         yield slot.start, slot
                 return
-
-
-def most_bytes(*, histograms: int, bins: int, ladder: Sequence[Rung] = LADDER) -> int:
-    """The memory that one series may take when each histogram of each slot has so many bins that are not empty."""
-    return sum(rung.slots + 1 for rung in ladder) * (SLOT_BYTES + histograms * bins * 6)

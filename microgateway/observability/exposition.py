@@ -3,7 +3,7 @@
 https://prometheus.io/docs/instrumenting/exposition_formats/
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -12,7 +12,6 @@ from microgateway.core.histogram import Counts, at_most
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MICROSECONDS = 1_000_000  # in a second
 
-Labels = Mapping[str, str]
 _LABEL_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 _HELP_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n"})
 

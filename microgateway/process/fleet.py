@@ -61,7 +61,6 @@ class AttachedWorker:
         self.applied = 0
         self.sent: Snapshot | None = None
         self.report: Report | None = None
-        self.log_before = (0, 0)
         self.changed = asyncio.Event()
         self.flushed = asyncio.Event()
         self.gone = False

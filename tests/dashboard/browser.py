@@ -89,13 +89,6 @@ class Dashboard:
     async def notice(self, text: str) -> None:
         await expect(self.page.locator(".toast", has_text=text)).to_be_visible()
 
-    async def focused(self) -> str:
-        """What has the focus, by its words or its label."""
-        text: str = await self.page.evaluate(
-            "() => document.activeElement.getAttribute('aria-label') || document.activeElement.textContent.trim()"
-        )
-        return text
-
     async def ask(self, method: str, path: str, body: object = None) -> Any:
         """What the page itself gets of the API."""
         return await self.page.evaluate(

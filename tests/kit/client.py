@@ -72,7 +72,6 @@ class Client:
             sock.close()
             raise
         self.stream = Stream(sock, patience)
-        self.send_failed = False
         self._settle = settle  # returns when the gateway has read what was sent
 
     def __enter__(self) -> Self:
@@ -89,7 +88,6 @@ class Client:
             try:
                 self.stream.send(piece)
             except StreamEndedError:
-                self.send_failed = True
                 return
             if len(pieces) > 1:
                 self._settle()

@@ -27,7 +27,6 @@ class TlsClient(Client):
             plain.close()
             raise
         self.stream = Stream(self.socket, patience)
-        self.send_failed = False
         self._settle = nothing
 
     @property

@@ -55,9 +55,6 @@ class LiveStream:
         before, found, self._read = self._read.partition(mark)
         return (before + found).decode()
 
-    def is_at_end(self) -> bool:
-        return not self._socket.recv(1)
-
 
 def test_charts_survive_a_restart(folder: Path, upstream: Upstream) -> None:
     with running_gateway(folder) as gateway:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from microgateway.core.limit_rules import Condition, CountBy, LimitRule
 from microgateway.core.token_bucket import Grant, Limit
 from microgateway.state import limits
-from microgateway.state.limits import MemoryLimiter, Room
+from microgateway.state.limits import MemoryLimiter
 
 KEEPS_THREE = 3
 
@@ -25,12 +25,6 @@ def rule(rule_id: str = "rule", *, per_minute: int = 60, burst: int = 2, enforce
 def ask(limiter: MemoryLimiter, limiting: LimitRule, subject: str, now: float) -> Grant:
     (grant,) = limiter.take_all([(limiting, subject)], now)
     return grant
-
-
-def sweep_all(limiter: MemoryLimiter, room: Room, now: float) -> None:
-    """As many sweeps as it takes to look at every bucket once."""
-    for _ in range(2 + len(room.buckets) // limits.SWEPT_AT_A_TIME):
-        limiter.sweep(now)
 
 
 class TestForgetting:

@@ -4,7 +4,7 @@ import base64
 import hmac
 import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -457,7 +457,6 @@ def play_ejection(row: Row) -> Verdict:
     )
 
 
-Play = Callable[[Row], Verdict]
 PLAYERS: Players = {
     "kong-fwd-": play_forwarding,
     "apisix-fwd-": play_forwarding,
