@@ -24,7 +24,7 @@ UNTIL_CLOSE = -2
 _STATUS_LINE = re.compile(
     rb"HTTP/1\.(?P<minor>[01]) (?P<code>[1-9][0-9]{2})(?: (?P<reason>[\t\x20-\x7e\x80-\xff]*))?\Z"
 )
-_NOT_NOMINATED = frozenset((b"close", b"keep-alive", b"upgrade", b"via"))
+_NOT_NOMINATED = frozenset((b"close", b"keep-alive", b"upgrade", b"via", b"date"))
 _WITHOUT_BODY = frozenset((204, 304))  # RFC 9112, 6.3: these, every 1xx, and every answer to HEAD
 _VIA = (b"Via: 1.0 microgateway\r\n", b"Via: 1.1 microgateway\r\n")  # RFC 9110, 7.6.3: the version it came in
 MOST_STATUS_LINES = 256
@@ -48,7 +48,7 @@ class AnswerHead:
     `length_field` is what Content-Length says, which an answer to HEAD passes on though no body follows. `passed_on` is
     the status line and the end-to-end fields for the client, each with its line end. Once read it is not changed, so it
     may be remembered. `framing` is the line that tells the client where the body ends, None where that depends on what
-    the client speaks.
+    the client speaks. `is_dated`: it says when it was made.
     """
 
     __slots__ = (
@@ -56,6 +56,7 @@ class AnswerHead:
         "connection",
         "fields",
         "framing",
+        "is_dated",
         "keep_alive",
         "length_field",
         "passed_on",
@@ -67,6 +68,7 @@ class AnswerHead:
     def __init__(self, status: StatusLine) -> None:
         self.passed_on = b""
         self.framing: bytes | None = None
+        self.is_dated = False
         self.status = status.code
         self.keep_alive = status.keep_alive
         self.fields: list[bytes] = []
@@ -176,6 +178,11 @@ def _upgrade(head: AnswerHead, field: Field) -> None:
     head.upgrade = field.value.lower()
 
 
+def _date(head: AnswerHead, field: Field) -> None:
+    head.is_dated = True
+    head.fields.append(field.line)
+
+
 def _dropped(head: AnswerHead, field: Field) -> None:
     """Hop-by-hop fields (RFC 9110, 7.6.1), and those that only the gateway says: request id and limits."""
 
@@ -208,9 +215,11 @@ def _actions() -> dict[bytes, Action]:
         b"transfer-encoding": _transfer_encoding,
         b"connection": _connection,
         b"upgrade": _upgrade,
+        b"date": _date,
     }
     actions.update(dict.fromkeys(_DROPPED, _dropped))
     return actions
 
 
-WITHHELD_ANSWER_FIELDS = frozenset(_actions())  # fields that are the gateway's own to say, or end here
+# Fields that are the gateway's own to say, or end here
+WITHHELD_ANSWER_FIELDS = frozenset(name for name, action in _actions().items() if action is not _date)

@@ -327,7 +327,9 @@ class Downstream(ClientConnection):
         keep_alive = head.keep_alive and head.minor_version == 1 and request_done and not self._plane.draining
         exchange.status, exchange.code, exchange.stage = problem.status, problem.code, problem.stage
         with_body = head.method != b"HEAD"
-        added = added_fields(exchange) + cors_fields(head, exchange.judgement, self._plane.snapshot)
+        plane = self._plane
+        date = plane.date.at(plane.wall())
+        added = date + added_fields(exchange) + cors_fields(head, exchange.judgement, plane.snapshot)
         self.write(problem_answer(problem, exchange.request_id, added, keep_alive=keep_alive, with_body=with_body))
         return keep_alive
 

@@ -198,6 +198,7 @@ class Listener:
         for downstream in tuple(plane.downstreams):
             downstream.sweep(now)
         plane.pools.sweep(now)
+        plane.forget_dates()
         plane.state.limiter.sweep(now)
         plane.state.authentication.sweep()
         self._heap_trim.sweep(len(plane.downstreams))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from microgateway.core.answers import AnswerReader
 from microgateway.core.field_sections import request_fields
+from microgateway.core.http_date import DateLine
 from microgateway.data_plane.options import Options
 from microgateway.data_plane.pipeline import State
 from microgateway.data_plane.request_ids import request_ids
@@ -17,6 +18,7 @@ from microgateway.snapshot import Snapshot
 if TYPE_CHECKING:
     from microgateway.data_plane.downstream import Downstream
     from microgateway.data_plane.pool import Pools
+    from microgateway.data_plane.upstream import UpstreamConnection
 
 Now = Callable[[], float]
 
@@ -32,6 +34,7 @@ class Plane:
 
     __slots__ = (
         "answers",
+        "date",
         "downstreams",
         "draining",
         "idle_timeout",
@@ -45,6 +48,7 @@ class Plane:
         "snapshot",
         "state",
         "tracer",
+        "undated",
         "wall",
     )
 
@@ -71,6 +75,14 @@ class Plane:
         self.ids = request_ids(self.random)
         self.request_fields = request_fields(options.api_key_header.lower().encode())
         self.answers = AnswerReader()
+        self.date = DateLine()
+        self.undated: set[UpstreamConnection] = set()  # that remember a head which we have dated
         self.downstreams: set[Downstream] = set()
         self.draining = False
         self.idle_timeout = options.client_idle_timeout  # seconds until a client's next request
+
+    def forget_dates(self) -> None:
+        """Called at short intervals, so that no answer is dated much earlier than it came."""
+        for connection in self.undated:
+            connection.forget_head()
+        self.undated.clear()

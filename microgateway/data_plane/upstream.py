@@ -190,9 +190,23 @@ class UpstreamConnection(asyncio.Protocol):
         if answer.status < 200:
             self._take_interim(forwarding, answer, data, end + 4)
             return
-        if end <= LONGEST_REMEMBERED_HEAD and not to_head:
+        remembers = end <= LONGEST_REMEMBERED_HEAD and not to_head
+        if remembers:
             self._last_text, self._last_head = data[: end + 4], answer
+        if not answer.is_dated:
+            self._date(answer, remembers=remembers)
         self._take_final(forwarding, answer, data, end + 4)
+
+    def _date(self, answer: AnswerHead, *, remembers: bool) -> None:
+        """A proxy with a clock dates what has no date (RFC 9110, 6.6.1). Such a head is soon read anew."""
+        plane = self._plane
+        answer.passed_on += plane.date.at(plane.wall())
+        if remembers:
+            plane.undated.add(self)
+
+    def forget_head(self) -> None:
+        """The date that the last answer was given is going to be wrong."""
+        self._last_head = None
 
     def _take_interim(self, forwarding: "Forwarding", answer: AnswerHead, data: bytes, position: int) -> None:
         """A 1xx answer: the final one is still to come (RFC 9110, 15.2)."""

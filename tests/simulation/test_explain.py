@@ -15,7 +15,7 @@ from tests.simulation.towns import STATUSES, Fields, Message, Town, random_town
 
 IN_THE_SUITE = 400
 REQUESTS = 16  # to each gateway
-NEW_IN_EACH = {"x-request-id", "traceparent"}
+NEW_IN_EACH = {"x-request-id", "traceparent", "date"}
 SERVICES_OWN = {"x-own", "content-length", "connection", "transfer-encoding"}
 
 
