@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from random import Random
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, cast
 
 import h11
 
@@ -30,7 +30,9 @@ from microgateway.core.fields import Field, HeadError
 from microgateway.core.framing import LAST_CHUNK, ChunkedReader, encode_chunk
 from microgateway.core.requests import RequestHead
 from microgateway.data_plane.peer import Peer
-from microgateway.data_plane.rewriting import lasting_lines, upstream_head
+from microgateway.data_plane.pool import Pool
+from microgateway.data_plane.rewriting import upstream_head
+from microgateway.data_plane.way import Way
 from microgateway.exchange import Exchange
 from microgateway.snapshot import Destination
 
@@ -39,6 +41,7 @@ T = TypeVar("T")
 # we forward has neither.
 SPACE_BEFORE_EXTENSION = re.compile(rb"(\r\n[0-9A-Fa-f]+)[ \t]+;")
 LONG_AFTER = 1_000.0  # seconds, more than any limit
+NO_POOL = cast(Pool, None)  # for heads that are written and not sent
 
 
 class FindingError(AssertionError):
@@ -105,7 +108,8 @@ class RequestHeads:
         exchange.request_id = b"0" * 32
         exchange.traceparent = b"00-%b-%b-00" % (b"1" * 32, b"2" * 16)
         target = destination.upstream.targets[0]
-        head = upstream_head(lasting_lines(ours.head, destination, target, self._peer), exchange)
+        way = Way(ours.head, destination, target, NO_POOL, self._peer)
+        head = upstream_head(way.lines(ours.head), exchange)
         doubt = doubt_about_head(head)
         if doubt is not None:
             raise FindingError(doubt)

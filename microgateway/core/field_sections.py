@@ -66,10 +66,13 @@ class FieldSection:
         "recognised",
         "recognised_by",
         "request_id",
+        "standing",
         "traceparent",
         "transfer_encoding",
         "upgrade",
         "values",
+        "was_judged",
+        "way",
     )
 
     def __init__(self) -> None:
@@ -93,9 +96,13 @@ class FieldSection:
         self.forwarding: list[Field] | None = None
         self.request_id: bytes | None = None
         self.traceparent: bytes | None = None
-        # Who is behind the credential, and who says so: noted by authentication, since a connection keeps its section
+        # Noted for the next request, since a connection keeps its section: who is behind the credential, and who says
+        # so; what judgement has found out, and where it went
         self.recognised: Any = None
         self.recognised_by: object = None
+        self.was_judged = False
+        self.standing: Any = None
+        self.way: Any = None
 
     def header(self, name: bytes) -> bytes | None:
         """The value of the end-to-end field with this lower-case name, or None.

@@ -16,6 +16,7 @@ WEBSOCKET = b"websocket"
 
 _VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]\Z")
 _BAD = 0
+_BAD_TARGET = "The request target holds a space, a quote, a fragment, a control or a non-ASCII character."
 _TARGET_MARKS = bytes(0 if octet <= 0x20 or octet >= 0x7F or octet in b'"#' else 1 for octet in range(256))
 METHODS_THAT_COUNT_HOPS = frozenset((b"OPTIONS", b"TRACE"))  # RFC 9110, 7.6.2
 _USUAL_METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
@@ -26,14 +27,14 @@ class RequestHead:
 
     `host` and `authority` are the section's, unless the target is a whole URL, whose authority counts then (RFC 9112,
     3.2.2). A connection keeps the head of a request that comes again, so what was made of it is noted here: `way` is
-    where it went and how it was written there; `standing` is what judgement has found out.
+    where it went, `lines` how it was written there, and `standing` what judgement has found out.
     """
 
     __slots__ = (
         "authority",
-        "has_come_before",
         "host",
         "keep_alive",
+        "lines",
         "method",
         "minor_version",
         "path",
@@ -62,9 +63,9 @@ class RequestHead:
         self.host = section.host
         self.authority = section.authority
         self.keep_alive = b"close" not in section.connection
-        self.has_come_before = False
         self.standing: Any = None
         self.way: Any = None
+        self.lines = b""
 
 
 def read_request(line: bytes, section: FieldSection) -> RequestHead:
@@ -82,10 +83,16 @@ def read_request(line: bytes, section: FieldSection) -> RequestHead:
         raise HeadError("An HTTP/1.1 request has a Host field.", code="bad_host")
     if section.max_forwards == 0 and method in METHODS_THAT_COUNT_HOPS:
         raise HeadError("Max-Forwards is 0, so this request ends here.", code="max_forwards")
-    if is_plain(target):  # a path, and no query
-        head.path = target
-    else:
+    mark = target.find(b"?")
+    path = target if mark < 0 else target[:mark]
+    if not is_plain(path):
         _read_target(head, target)
+        return head
+    head.path = path
+    if mark >= 0:
+        head.query = query = target[mark:]
+        if _BAD in query.translate(_TARGET_MARKS):
+            raise HeadError(_BAD_TARGET)
     return head
 
 
@@ -111,7 +118,7 @@ def _read_version(head: RequestHead, version: bytes) -> None:
 def _read_target(head: RequestHead, target: bytes) -> None:
     """Origin-form with all that a target can have, absolute-form, or `*` (RFC 9112, 3.2)."""
     if _BAD in target.translate(_TARGET_MARKS):
-        raise HeadError("The request target holds a space, a quote, a fragment, a control or a non-ASCII character.")
+        raise HeadError(_BAD_TARGET)
     if target[:1] != b"/":
         target = _origin_form(head, target)
     path, mark, query = target.partition(b"?")

@@ -17,7 +17,6 @@ from microgateway.core.requests import RequestHead
 from microgateway.core.retry import Fault, Verdict, judge
 from microgateway.core.token_bucket import NANOSECONDS
 from microgateway.data_plane.answering import Answering
-from microgateway.data_plane.pool import Pool
 from microgateway.data_plane.problems import (
     CLIENT_TIMEOUT,
     CONNECT_TIMEOUT,
@@ -66,8 +65,8 @@ class Forwarding(Answering):
             if not destination.upstream.is_simple:
                 self.attempt()
                 return
-            self._target = target = destination.upstream.targets[0]
-            way = self._way(self._plane.pools.of(target.url))
+            self._target = destination.upstream.targets[0]
+            way = self._way()
         if not way.is_plain or not way.pool.idle:
             self.attempt()
             return
@@ -78,7 +77,7 @@ class Forwarding(Answering):
         connection.forwarding = self
         connection.received = False
         connection.requests += 1
-        connection.transport.write(upstream_head(way.lines, exchange))
+        connection.transport.write(upstream_head(head.lines, exchange))
         exchange.sent = self._plane.now()
 
     def start_with_body(self, pieces: list[Piece], *, done: bool) -> None:
@@ -111,7 +110,7 @@ class Forwarding(Answering):
             connection.release(now, True)
             return
         self.active_at = now
-        self._send(connection, self._way(pool))
+        self._send(connection)
         self._downstream.resume_reading()
 
     def connection_failed(self, problem: Problem) -> None:
@@ -133,19 +132,27 @@ class Forwarding(Answering):
             return
         pool = self._plane.pools.of(target.url)
         if pool.idle and not self._was_stale:
-            self._send(pool.idle.popitem()[0], self._way(pool))
+            self._send(pool.idle.popitem()[0])
         elif pool.is_full():
             self._answer_problem(NO_CONNECTION_LEFT, failed=False)
         else:
             self._pool = pool
             pool.connect(self)
 
-    def _way(self, pool: Pool) -> Way:
-        """The request's way to the target that was chosen. A head that comes again has it still."""
+    def _way(self) -> Way:
+        """The request's way to the target that was chosen. A head that comes again has it still, and what is written of
+        it; of one that differs from the last in nothing but path and query, only that is made anew.
+        """
         head, destination, target = self.head, self._destination, self._target
         way: Way | None = head.way
         if way is None or way.target is not target or way.destination is not destination:
-            way = head.way = Way(head, destination, target, pool, self._downstream.peer)
+            section = head.section
+            way = section.way
+            if way is None or not way.is_for(head, destination, target):
+                pool = self._plane.pools.of(target.url)
+                way = section.way = Way(head, destination, target, pool, self._downstream.peer)
+            head.way = way
+            head.lines = way.lines(head)
         return way
 
     def _choose_member(self) -> Member | None:
@@ -160,14 +167,15 @@ class Forwarding(Answering):
             member.in_flight += 1
         return member
 
-    def _send(self, connection: "UpstreamConnection", way: Way) -> None:
+    def _send(self, connection: "UpstreamConnection") -> None:
+        self._way()
         self._upstream = connection
         exchange = self._exchange
         exchange.upstream = connection.name
         connection.forwarding = self
         connection.received = False
         connection.requests += 1
-        connection.transport.write(upstream_head(way.lines, exchange))
+        connection.transport.write(upstream_head(self.head.lines, exchange))
         if self.head.section.body != NO_BODY:
             body, self._body = list(self._body), self._body if self._replayable else ()
             self._write_body(connection, body, done=self._request_done)

@@ -16,7 +16,7 @@ from microgateway.data_plane.authentication import Authentication
 from microgateway.data_plane.gates import stopped_at
 from microgateway.data_plane.standing import Judgements, Standing
 from microgateway.exchange import Decision, Judgement, Postponed, Problem
-from microgateway.snapshot import Destination, Principal, Snapshot
+from microgateway.snapshot import CompiledRoute, Destination, Principal, Snapshot
 from microgateway.state.interfaces import Circuits, Limiter, RetryBudgets
 from microgateway.state.limits import Claim
 from microgateway.state.memory import MemoryRetryBudgets
@@ -59,10 +59,21 @@ def decide(head: RequestHead, client_ip: str, snapshot: Snapshot, state: State, 
     """
     standing: Standing | None = head.standing
     if standing is None or standing.snapshot is not snapshot or wall >= standing.until:
-        return _judge(head, client_ip, snapshot, state, now, wall)
+        found = snapshot.routes.match(head.method, head.host, head.path, head)
+        standing = head.section.standing
+        if (
+            standing is None
+            or standing.snapshot is not snapshot
+            or wall >= standing.until
+            or isinstance(found, NotRouted)
+            or not standing.is_for(head, snapshot.destinations[found])
+        ):
+            return _judge(found, head, client_ip, snapshot, state, now, wall)
+        head.standing = standing
     told = state.limiter.take_again(standing.claims, now)
     if told is None:
-        return _judge(head, client_ip, snapshot, state, now, wall)
+        found = snapshot.routes.match(head.method, head.host, head.path, head)
+        return _judge(found, head, client_ip, snapshot, state, now, wall)
     level, limited_by = told
     permit = standing.circuit.try_acquire(now)
     judgement = standing.judgement
@@ -75,10 +86,15 @@ def decide(head: RequestHead, client_ip: str, snapshot: Snapshot, state: State, 
 
 
 def _judge(  # noqa: C901  the straight line: a question after the other, and none that costs a call
-    head: RequestHead, client_ip: str, snapshot: Snapshot, state: State, now: float, wall: float
+    found: CompiledRoute | NotRouted,
+    head: RequestHead,
+    client_ip: str,
+    snapshot: Snapshot,
+    state: State,
+    now: float,
+    wall: float,
 ) -> Decision:
-    """The straight line."""
-    found = snapshot.routes.match(head.method, head.host, head.path, head)
+    """The straight line behind the router."""
     miss, match = UNKNOWN_PATH, None
     if isinstance(found, NotRouted):
         miss, rules = found, snapshot.unrouted_rules
@@ -116,9 +132,11 @@ def _judge(  # noqa: C901  the straight line: a question after the other, and no
     if isinstance(outcome, Problem):
         return Judgement(outcome, principal, match, limited_by, shadowed), level
     judgement = state.judgements.of(outcome, principal, match, limited_by)
-    if head.has_come_before:  # most come once only
-        head.standing = Standing(snapshot, match, judgement, state.limiter.hold(claims), outcome.circuit)
-    head.has_come_before = True
+    section = head.section
+    if section.was_judged:  # most come once only
+        held = state.limiter.hold(claims)
+        head.standing = section.standing = Standing(head, snapshot, match, judgement, held, outcome.circuit)
+    section.was_judged = True
     return (Judgement(outcome, principal, match, limited_by, shadowed) if shadowed else judgement), level
 
 

@@ -20,20 +20,12 @@ def upstream_head(lines: bytes, exchange: Exchange) -> bytes:
 
 
 def lasting_lines(head: RequestHead, destination: Destination, target: Target, peer: Peer) -> bytes:
-    """All of the head that is the same each time that it goes to this target."""
-    section = head.section
+    """The head behind the request's path and query, where that is the same for all that have these fields."""
+    section, alteration = head.section, destination.alteration
     authority = head.authority or b""
-    if destination.alteration is None:
-        path, fields = head.path, section.passed_on
-    else:
-        path, fields = destination.alteration.path(head.path), destination.alteration.fields(section)
-    return b"%b %b%b%b HTTP/1.1\r\n%b%b%b%b%b%b" % (
-        head.method,
-        target.path,
-        path,
-        head.query,
+    return b" HTTP/1.1\r\n%b%b%b%b%b%b" % (
         b"Host: %b\r\n" % authority if destination.upstream.preserve_host and authority else target.host_field,
-        fields,
+        section.passed_on if alteration is None else alteration.fields(section),
         _extras(head, destination) if section.has_extras or destination.forward_credentials else b"",
         b"" if section.body == NO_BODY and head.method not in _METHODS_WITH_BODY else _framing(section.body),
         peer.lines_for(section.forwarding, authority),

@@ -1,10 +1,10 @@
-"""What the judgement on a request has found out that holds for the next one too, where the same head comes again.
+"""What the judgement on a request has found out that holds for the next one too, where it is like the last.
 
-A connection keeps the head of a request that it gets once more (`downstream.py`), and most clients that ask often ask
-the same. Which route takes such a head, who sent it, that its address may come in and which limits apply is then known,
-as long as the snapshot is the same and the credential has not expired. What is left to ask is whether there are tokens,
-and whether the service is trusted. It is an abbreviation, never another judgement: whatever is not plain goes the whole
-way again.
+A connection keeps the head of a request that it gets once more, and the header section of its last one
+(`downstream.py`, `head_reader.py`): most clients that ask often send the same fields again, and many ask the same. Who
+has sent a request, that its address may come in and which limits apply is then known, as long as the snapshot is the
+same and the credential has not expired. What is left to ask is where it goes, whether there are tokens, and whether the
+service is trusted. It is an abbreviation, never another judgement: whatever is not plain goes the whole way again.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from typing import Any
 
 from microgateway.core.circuit import Breaker, Permit
 from microgateway.core.limit_rules import LimitRule
+from microgateway.core.requests import RequestHead
 from microgateway.exchange import Judgement
 from microgateway.snapshot import Destination, Principal, Snapshot
 
@@ -47,24 +48,40 @@ class Judgements:
 
 
 class Standing:
-    """The findings on one head under one snapshot. They are good until `until`, in seconds since the epoch.
+    """The findings on requests with the same fields under one snapshot, good until `until`, seconds since the epoch.
 
     `claims` are as the limiter holds them, `circuit` is the one that has to be asked, and `judgement` the latest.
     """
 
-    __slots__ = ("circuit", "claims", "destination", "judgement", "snapshot", "until")
+    __slots__ = ("_method", "_path", "circuit", "claims", "destination", "judgement", "snapshot", "until")
 
     def __init__(
         self,
+        head: RequestHead,
         snapshot: Snapshot,
         destination: Destination,
         judgement: Judgement,
         claims: Sequence[Any],
         circuit: Breaker,
     ) -> None:
+        self._method = head.method
+        rules = destination.rules
+        by_path = rules is not None and any(rule.when is not None for rule in (*rules.guards, *rules.others))
+        self._path = head.path if by_path else None
         self.snapshot = snapshot
         self.destination = destination
         self.judgement = judgement
         self.claims = claims
         self.circuit = circuit
         self.until = inf if judgement.principal is None else judgement.principal.expires_at
+
+    def is_for(self, head: RequestHead, destination: Destination) -> bool:
+        """Whether it holds for another request with the same fields, which goes there.
+
+        Which limits apply may depend on the path, where rules ask for it.
+        """
+        return (
+            self.destination is destination
+            and self._method == head.method
+            and (self._path is None or self._path == head.path)
+        )

@@ -4,7 +4,7 @@ The log keeps no Host, no header fields, no body and no credential. Of a request
 met the route's conditions, so it is given a host and fields that meet them; whose it was is known by the key's id.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from math import inf
 
 from microgateway.core.field_sections import FieldSection
@@ -20,6 +20,11 @@ MOST_HEADS = 20_000
 FORWARDED = "forwarded"
 PREFLIGHT = "preflight"
 CUT_OFF = "…"  # at the end of a path that was too long for the log
+
+Fields = tuple[bytes, dict[bytes, bytes]]
+"""Host, and the values of others by lower-case name."""
+
+NO_FIELDS: Fields = (b"", {})
 
 
 class LoggedCredentials(Authentication):
@@ -52,9 +57,8 @@ class LoggedHeads:
     """Heads for rows. A head that comes again is the same object, as on a connection that stays."""
 
     def __init__(self, served: Router[CompiledRoute], proposed: Router[CompiledRoute]) -> None:
-        self._sections = {**_sections(proposed.rules()), **_sections(served.rules())}
-        self._conditional = {route_id for (route_id, _), section in self._sections.items() if section.values}
-        self._plain = _section(b"", {})
+        self._fields = {**_fields(proposed.rules()), **_fields(served.rules())}
+        self._conditional = {route_id for (route_id, _), (_, values) in self._fields.items() if values}
         self._heads: dict[tuple[str, ...], RequestHead] = {}
 
     def has_conditions(self, row: LoggedRequest) -> bool:
@@ -63,9 +67,9 @@ class LoggedHeads:
 
     def asked(self, row: LoggedRequest) -> Asked:
         """The row as a client may have written it, but for its credential."""
-        section = self._section_of(row)
-        fields = tuple((_text(name), _text(value)) for name, value in (section.values or {}).items())
-        host = _text(section.host) or None
+        authority, values = self._fields_of(row)
+        fields = tuple((_text(name), _text(value)) for name, value in values.items())
+        host = _text(authority) or None
         return Asked(method=row.method, target=row.path + row.query, host=host, fields=fields, client_ip=row.client_ip)
 
     def of(self, row: LoggedRequest) -> RequestHead | None:
@@ -81,14 +85,18 @@ class LoggedHeads:
         return head
 
     def _make(self, row: LoggedRequest) -> RequestHead:
-        head = RequestHead(row.method.encode("latin-1"), self._section_of(row))
+        """With a header section of its own: what judgement notes there is of one client."""
+        section = FieldSection()
+        host, section.values = self._fields_of(row)
+        section.host = section.authority = host
+        head = RequestHead(row.method.encode("latin-1"), section)
         head.path, head.query = row.path.encode("latin-1", "replace"), row.query.encode("latin-1", "replace")
         return head
 
-    def _section_of(self, row: LoggedRequest) -> FieldSection:
+    def _fields_of(self, row: LoggedRequest) -> Fields:
         if row.route_id is None:
-            return self._plain
-        return self._sections.get((row.route_id, outcome_of(row) == PREFLIGHT), self._plain)
+            return NO_FIELDS
+        return self._fields.get((row.route_id, outcome_of(row) == PREFLIGHT), NO_FIELDS)
 
 
 def outcome_of(row: LoggedRequest) -> str:
@@ -108,7 +116,7 @@ def _of_issuer(principal_id: str, keys: KeyRing) -> Principal | None:
     return None
 
 
-def _sections(rules: Iterable[Rule[CompiledRoute]]) -> dict[tuple[str, bool], FieldSection]:
+def _fields(rules: Iterable[Rule[CompiledRoute]]) -> dict[tuple[str, bool], Fields]:
     """What meets each route's conditions on host and fields, and those of its preflight."""
     found = {}
     for rule in rules:
@@ -120,15 +128,8 @@ def _sections(rules: Iterable[Rule[CompiledRoute]]) -> dict[tuple[str, bool], Fi
             elif condition.present:
                 values[condition.name] = min(condition.values, default=b"x")
         host = rule.hosts[0].replace(b"*", b"any") if rule.hosts else b""
-        found[rule.target.id, is_preflight] = _section(host, values)
+        found[rule.target.id, is_preflight] = host, values
     return found
-
-
-def _section(host: bytes, values: Mapping[bytes, bytes]) -> FieldSection:
-    section = FieldSection()
-    section.host = section.authority = host
-    section.values = dict(values)
-    return section
 
 
 def _text(octets: bytes) -> str:

@@ -18,12 +18,13 @@ from fuzzing.configuration import configuration
 from fuzzing.corpus import ANSWERS, REQUESTS
 from fuzzing.mutation import MUTATIONS, mutate, pieces
 from fuzzing.reading import OurRequest, read_our_answer, read_our_request, read_their_answer, read_their_request
-from fuzzing.targets import AnswerHeads, FindingError, RequestHeads, WholePlane
+from fuzzing.targets import NO_POOL, AnswerHeads, FindingError, RequestHeads, WholePlane
 from microgateway.core.answers import AnswerReader
 from microgateway.core.field_sections import request_fields
 from microgateway.core.fields import HeadError
 from microgateway.data_plane.peer import Peer
-from microgateway.data_plane.rewriting import lasting_lines, upstream_head
+from microgateway.data_plane.rewriting import upstream_head
+from microgateway.data_plane.way import Way
 from microgateway.exchange import Exchange
 from microgateway.snapshot import Destination
 
@@ -264,8 +265,8 @@ def test_llhttp_reads_what_we_write_as_we_mean_it(message: bytes, random: Random
     exchange.request_id = b"r"
     exchange.traceparent = b"t"
     peer = Peer("192.0.2.1", 80, secure=False, trusted_networks=())
-    lines = lasting_lines(read.head, destination, destination.upstream.targets[0], peer)
-    head = upstream_head(lines, exchange)
+    way = Way(read.head, destination, destination.upstream.targets[0], NO_POOL, peer)
+    head = upstream_head(way.lines(read.head), exchange)
     collector = _Collector()
     parser = httptools.HttpRequestParser(collector)
     parser.feed_data(head)

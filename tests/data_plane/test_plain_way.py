@@ -1,8 +1,8 @@
 """Most requests take a short way through the code, and those that came before a shorter one; nobody can tell.
 
-Whatever happens to a request, it happens here to one that its connection has sent before, to one that it has not, and
-to one whose service has targets to choose from, which takes the long way: what the client gets, what is recorded and
-what is left behind must be the same.
+Whatever happens to a request, it happens here to one that its connection has sent before, to one with the same fields
+as those before it, to one with others, and to one whose service has targets to choose from, which takes the long way:
+what the client gets, what is recorded and what is left behind must be the same.
 """
 
 import gc
@@ -12,15 +12,18 @@ from collections.abc import Callable
 import pytest
 
 from fuzzing.configuration import route, service
+from fuzzing.scripted import echo
 from microgateway.core.circuit import CircuitPolicy
 from microgateway.core.fields import Field
 from microgateway.core.requests import RequestHead
 from microgateway.data_plane.options import Options
 from microgateway.data_plane.upstream import UpstreamConnection
-from microgateway.snapshot import Snapshot
+from microgateway.snapshot import Snapshot, change_of_route
 from tests.data_plane.bench import GET, LONG_AFTER, OK, Scene, one_service, scene, silence
 
-OTHER = GET.replace(b"/a", b"/b")
+ALIKE = GET.replace(b"/a", b"/b?c")
+OTHER = GET.replace(b"Host: a", b"Host: b")
+OWN_IDS = re.compile(rb"X-Request-Id: .*\r\ntraceparent: .*\r\n")
 ID = re.compile(rb"X-Request-Id: [0-9a-f]{32}")
 LONG = b"HTTP/1.1 200 OK\r\nContent-Length: 20000\r\n\r\n" + b"x" * 20_000
 Event = Callable[[Scene], None]
@@ -123,16 +126,17 @@ def outcome(stage: Scene) -> tuple[object, ...]:
 
 @pytest.mark.parametrize("event", EVENTS.values(), ids=EVENTS.keys())
 def test_what_happens_to_a_known_request_happens_to_a_new_one(event: Event) -> None:
-    known, new, long = asked_again(GET, GET), asked_again(OTHER, OTHER), asked_again(OTHER, OTHER, chooses=True)
-    for stage in (known, new, long):
+    known, alike, new = asked_again(GET, GET), asked_again(ALIKE, ALIKE), asked_again(OTHER, OTHER)
+    long = asked_again(OTHER, OTHER, chooses=True)
+    for stage in (known, alike, new, long):
         event(stage)
         stage.assert_at_rest()
-    assert outcome(known) == outcome(new) == outcome(long)
-    for stage in (known, new, long):
+    assert outcome(known) == outcome(alike) == outcome(new) == outcome(long)
+    for stage in (known, alike, new, long):
         if not stage.client.closing:
             stage.send(GET)
             stage.upstream_sends(OK)
-    assert outcome(known) == outcome(new) == outcome(long)
+    assert outcome(known) == outcome(alike) == outcome(new) == outcome(long)
 
 
 def test_the_last_request_of_a_connection_is_told_so_though_it_is_known() -> None:
@@ -199,3 +203,50 @@ def test_these_requests_do_take_the_short_way() -> None:
     stage.upstream_sends(OK)
     stage.send(GET)
     assert protocol.forwarding is used
+
+
+def sent_on(stage: Scene) -> bytes:
+    """All that the service has got, but for the ids."""
+    return OWN_IDS.sub(b"", b"".join(bytes(wire.written) for wire in stage.bench.upstream_wires))
+
+
+def test_requests_with_the_same_fields_reach_the_service_as_they_are() -> None:
+    """Each with its method, path and query; what is kept of those before it shows nowhere."""
+    asked = [
+        b"GET /b?c HTTP/1.1",
+        b"GET /b?d HTTP/1.1",
+        b"GET /c HTTP/1.1",
+        b"HEAD /c HTTP/1.1",
+        b"POST /c HTTP/1.1",
+        b"GET http://other.example/c?e HTTP/1.1",
+        b"GET /c?e HTTP/1.1",
+        b"GET /c?e HTTP/1.0",
+    ]
+    fields = b"\r\nHost: a.example\r\nX-Own: yes\r\nConnection: keep-alive\r\n\r\n"
+    together, apart = scene(echo), [scene(echo) for _ in asked]
+    for line, alone in zip(asked, apart, strict=True):
+        together.send(line + fields)
+        alone.send(line + fields)
+    assert sent_on(together) == b"".join(map(sent_on, apart))
+
+
+def test_and_each_goes_to_the_target_that_was_chosen_for_it() -> None:
+    targets = [{"url": "http://127.0.0.1:9000/one"}, {"url": "http://127.0.0.1:9001/two"}]
+    table = Snapshot().with_table([service("plain", targets=targets)], [route("/", "plain")], CircuitPolicy())
+    stage = scene(echo, snapshot=table)
+    for _ in range(2):
+        stage.send(ALIKE, GET)
+    sent = re.findall(rb"GET (\S+) HTTP/1.1\r\nHost: (\S+)", sent_on(stage))
+    hosts = {b"/one": b"127.0.0.1:9000", b"/two": b"127.0.0.1:9001"}
+    assert sorted(target[:4] for target, _ in sent) == [b"/one", b"/one", b"/two", b"/two"]
+    assert [host for _, host in sent] == [hosts[target[:4]] for target, _ in sent]
+
+
+def test_and_as_the_route_wants_it_now() -> None:
+    stage = scene(echo, snapshot=one_service())
+    stage.send(ALIKE, GET)
+    edited = route("/", "plain", request_headers={"set": {"X-New": "now"}})
+    change = change_of_route(route("/", "plain"), edited, age=0)
+    stage.bench.plane.snapshot = stage.bench.plane.snapshot.with_change(change)
+    stage.send(ALIKE, GET)
+    assert sent_on(stage).count(b"X-New: now") == 2

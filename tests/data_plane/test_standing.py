@@ -1,15 +1,17 @@
-"""A head that comes again is judged as one that never came before: what is kept of it changes nothing."""
+"""A request is judged as if none had come before: what is kept of others with the same fields changes nothing."""
 
 import random
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from microgateway.core.circuit import CircuitPolicy, Permit
-from microgateway.core.field_sections import read_section, request_fields
+from microgateway.core.field_sections import FieldSection, read_section, request_fields
 from microgateway.core.fields import Field
 from microgateway.core.requests import RequestHead, read_request
+from microgateway.core.token_bucket import TOKEN
 from microgateway.data_plane.pipeline import State, decide
+from microgateway.entities import RateLimitRule
 from microgateway.exchange import Decision
 from microgateway.snapshot import Snapshot
 from microgateway.state.limits import MemoryLimiter
@@ -22,21 +24,31 @@ EPOCH = 1_700_000_000.0
 
 
 class Side:
-    """A gateway's judgement with buckets of its own. `head` is the one that is asked again and again, or None."""
+    """A gateway's judgement with buckets of its own, on requests that all have the same fields.
 
-    def __init__(self, text: tuple[bytes, list[bytes]], *, remembers: bool) -> None:
+    `keeps` says what it has of the requests before: their heads, their header section, or nothing.
+    """
+
+    def __init__(self, fields: list[bytes], *, keeps: Literal["heads", "section", "nothing"]) -> None:
         self.state = State(MemoryLimiter(), MemoryCircuits())
-        self._text = text
+        self.heads: dict[bytes, RequestHead] = {}
+        self._fields = fields
+        self._keeps = keeps
         self._table = request_fields()
-        self.head = self._read() if remembers else None
+        self.section = self._read()
 
-    def _read(self) -> RequestHead:
-        line, fields = self._text
+    def _read(self) -> FieldSection:
         private: dict[bytes, Field] = {}
-        return read_request(line, read_section(list(fields), self._table, private))
+        return read_section(list(self._fields), self._table, private)
 
-    def judge(self, snapshot: Snapshot, now: float) -> tuple[Any, ...]:
-        return facts(decide(self.head or self._read(), ADDRESS, snapshot, self.state, now, EPOCH + now))
+    def judge(self, line: bytes, snapshot: Snapshot, now: float) -> tuple[Any, ...]:
+        head = self.heads.get(line)
+        if head is None:
+            section = self._read() if self._keeps == "nothing" else self.section
+            head = read_request(line, section)
+        if self._keeps == "heads":
+            self.heads[line] = head
+        return facts(decide(head, ADDRESS, snapshot, self.state, now, EPOCH + now))
 
 
 def facts(decision: Decision) -> tuple[Any, ...]:
@@ -73,46 +85,109 @@ def a_snapshot(dice: random.Random, issued: IssuedKey) -> Snapshot:
         changes["enabled"] = False
     if dice.random() < 0.3:
         changes["services"] = dice.choice((["upstream"], ["another"]))
-    routes = [route("/a", auth=dice.choice(("required", "required", "none")))] if dice.random() < 0.9 else []
+    auth = dice.choice(("required", "required", "none"))
+    others = [
+        route("/a", id="by host", hosts=["b.example"], auth=auth),
+        route("/a", id="by query", query=[{"name": "q", "value": "1"}], auth=auth),
+        route("/a/{name}", id="by param", auth="none"),
+        route("/a", id="by method", methods=["POST"], priority=5, auth=auth),
+    ]
+    routes = [route("/a", id="plain", auth=auth)] if dice.random() < 0.9 else []
+    routes += dice.sample(others, dice.randrange(len(others)))
     services = [service("http://127.0.0.1:9000", enabled=dice.random() < 0.9)]
     table = Snapshot().with_table(services, routes, CircuitPolicy(), rules)
     return table.with_keys([issued.entity.model_copy(update=changes)])
 
 
+LINES = [
+    b"GET /a/b HTTP/1.1",
+    b"GET /a/c?q=1 HTTP/1.1",
+    b"GET /a?q=1 HTTP/1.1",
+    b"GET /a?q=2 HTTP/1.1",
+    b"POST /a/b HTTP/1.1",
+    b"GET http://b.example/a/b HTTP/1.1",
+    b"GET /elsewhere HTTP/1.1",
+]
+
+
 @pytest.mark.parametrize("seed", range(150))
-def test_the_same_head_and_a_new_one_are_judged_alike(seed: int) -> None:
+def test_what_is_kept_of_requests_changes_no_judgement(seed: int) -> None:
     dice = random.Random(seed)
     issued = key("ada")
-    text = (b"GET /a/b HTTP/1.1", [b"Host: a.example", b"X-Tenant: t", b"X-API-Key: " + issued.secret.encode()])
-    again, anew = Side(text, remembers=True), Side(text, remembers=False)
+    fields = [b"Host: a.example", b"X-Tenant: t", b"X-API-Key: " + issued.secret.encode()]
+    anew, *others = Side(fields, keeps="nothing"), Side(fields, keeps="section"), Side(fields, keeps="heads")
+    lines = dice.sample(LINES, dice.randint(1, 4))
     snapshot, now = a_snapshot(dice, issued), 0.0
     for _ in range(STEPS):
         now += dice.choice((0.0, 0.0, 0.125, 1.0, 30.0))
         if dice.random() < 0.08:
             snapshot = a_snapshot(dice, issued)
-        assert again.judge(snapshot, now) == anew.judge(snapshot, now)
+        line = dice.choice(lines)
+        expected = anew.judge(line, snapshot, now)
+        assert [side.judge(line, snapshot, now) for side in others] == [expected, expected]
 
 
-def test_a_head_that_came_twice_has_its_standing() -> None:
+def a_side(issued: IssuedKey, keeps: Literal["heads", "section"]) -> Side:
+    return Side([b"Host: a", b"X-API-Key: " + issued.secret.encode()], keeps=keeps)
+
+
+def one_route(issued: IssuedKey, *rules: RateLimitRule) -> Snapshot:
+    services, routes = [service("http://127.0.0.1:9000")], [route("/a", auth="required")]
+    return Snapshot().with_table(services, routes, CircuitPolicy(), rules).with_keys([issued.entity])
+
+
+def test_a_head_that_came_three_times_has_its_standing() -> None:
     """Or the test above would compare the whole way with itself."""
     issued = key("ada")
-    side = Side((b"GET /a HTTP/1.1", [b"Host: a", b"X-API-Key: " + issued.secret.encode()]), remembers=True)
-    table = Snapshot().with_table([service("http://127.0.0.1:9000")], [route("/a", auth="required")], CircuitPolicy())
-    snapshot = table.with_keys([issued.entity])
-    assert side.head is not None
-    side.judge(snapshot, 0.0)
-    assert side.head.standing is None
-    side.judge(snapshot, 0.0)
-    assert side.head.standing is not None
+    side, snapshot = a_side(issued, "heads"), one_route(issued)
+    standings = []
+    for _ in range(3):
+        side.judge(b"GET /a HTTP/1.1", snapshot, 0.0)
+        standings.append(side.heads[b"GET /a HTTP/1.1"].standing)
+    assert standings[0] is None
+    assert standings[1] is standings[2] is not None
+
+
+def test_so_has_another_with_the_same_fields() -> None:
+    issued = key("ada")
+    side, snapshot = a_side(issued, "heads"), one_route(issued)
+    for line in (b"GET /a/1 HTTP/1.1", b"GET /a/2 HTTP/1.1", b"GET /a/3 HTTP/1.1", b"HEAD /a/3 HTTP/1.1"):
+        side.judge(line, snapshot, 0.0)
+    standings = [head.standing for head in side.heads.values()]
+    assert standings[0] is None
+    assert standings[1] is standings[2] is not None
+    assert standings[3] is not standings[2]
+
+
+@pytest.mark.parametrize("by_path", [True, False])
+def test_rules_that_ask_for_the_path_hold_for_one_path(by_path: bool) -> None:
+    issued = key("ada")
+    rule = limit_rule("of one path", per_minute=600, burst=9, **({"path": "/a/2"} if by_path else {}))
+    side, snapshot = a_side(issued, "heads"), one_route(issued, rule)
+    told = [side.judge(b"GET %b HTTP/1.1" % path, snapshot, 0.0)[3] for path in (b"/a/1", b"/a/1", b"/a/1?x", b"/a/2")]
+    standings = [head.standing for head in side.heads.values()]
+    assert standings[0] is standings[1] is not None
+    assert (standings[2] is standings[1]) is not by_path
+    limits = [limit.capacity for limit, _ in told]
+    assert limits[-1] == 9 * TOKEN
+    assert (limits[0] == 9 * TOKEN) is not by_path
 
 
 def test_a_credential_that_ends_is_refused_though_its_head_comes_again() -> None:
     issued = key("ada", expires_at="2026-01-01T00:00:10Z")
     ends = issued.entity.expires_at
     assert ends is not None
-    side = Side((b"GET /a HTTP/1.1", [b"Host: a", b"X-API-Key: " + issued.secret.encode()]), remembers=True)
-    table = Snapshot().with_table([service("http://127.0.0.1:9000")], [route("/a", auth="required")], CircuitPolicy())
-    snapshot = table.with_keys([issued.entity])
+    side, snapshot = a_side(issued, "heads"), one_route(issued)
     before = ends.timestamp() - EPOCH - 1
-    assert [side.judge(snapshot, before)[0] for _ in range(3)] == ["permit"] * 3
-    assert side.judge(snapshot, before + 1)[0].code == "api_key_expired"
+    assert [side.judge(b"GET /a HTTP/1.1", snapshot, before)[0] for _ in range(3)] == ["permit"] * 3
+    assert side.judge(b"GET /a HTTP/1.1", snapshot, before + 1)[0].code == "api_key_expired"
+    assert side.judge(b"GET /a/b HTTP/1.1", snapshot, before + 1)[0].code == "api_key_expired"
+
+
+def test_a_key_that_is_switched_off_is_refused_though_its_fields_come_again() -> None:
+    """Where it goes is the same as before."""
+    issued = key("ada")
+    side, snapshot = a_side(issued, "section"), one_route(issued)
+    assert [side.judge(b"GET /a HTTP/1.1", snapshot, 0.0)[0] for _ in range(3)] == ["permit"] * 3
+    changed = snapshot.with_keys([issued.entity.model_copy(update={"enabled": False})])
+    assert side.judge(b"GET /a/b HTTP/1.1", changed, 0.0)[0].code == "api_key_disabled"
