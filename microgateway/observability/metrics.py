@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from microgateway.core import histogram
 from microgateway.core.rolling import Closed, Rolling, Tally
-from microgateway.observability.counting import OTHER, Cell, Counting, KeyCell, RouteCells, RuleCell
+from microgateway.observability.cells import Cell, KeyCell, RouteCells, RuleCell
+from microgateway.observability.counting import OTHER, Counting
 from microgateway.observability.outcomes import OUTCOMES
 from microgateway.observability.runs import Run
 from microgateway.observability.usage import Usage

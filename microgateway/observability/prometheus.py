@@ -12,7 +12,7 @@ from microgateway import __version__
 from microgateway.core.circuit import CircuitState
 from microgateway.core.health import TargetStatus
 from microgateway.core.histogram import BOUNDS, HTTP_BOUNDS
-from microgateway.observability.counting import Cell, RouteCells
+from microgateway.observability.cells import Cell, RouteCells
 from microgateway.observability.exposition import Family
 from microgateway.observability.happenings import Happenings
 from microgateway.observability.log_feed import LogCounts

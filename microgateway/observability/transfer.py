@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from microgateway.core import histogram
-from microgateway.observability.counting import OTHER, OTHER_METHOD, Cell, Counting, KeyCell, RouteCells, RuleCell
+from microgateway.observability.cells import Cell, KeyCell, RouteCells, RuleCell
+from microgateway.observability.counting import OTHER, OTHER_METHOD, Counting
 from microgateway.observability.usage import Usage
 
 Counts = tuple[Any, ...]
