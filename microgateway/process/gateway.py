@@ -4,7 +4,6 @@ Or, where there are workers, all of it but the proxy port, which is theirs: a `F
 and the listener, which never listens, knows the configuration and makes the connections of health checks.
 """
 
-import gc
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from microgateway.persistence.data_folder import prepare_data_folder
 from microgateway.persistence.database import Database, locate_database
 from microgateway.persistence.repository import Repository
 from microgateway.persistence.usage_store import UsageStore
+from microgateway.process.collector import spare_the_collector
 from microgateway.process.composition import authentication, circuit_defaults, jwt_secret, proxy_options, verifier
 from microgateway.process.fleet import Checked, Fleet, FleetEnds
 from microgateway.process.observatory import Observatory
@@ -48,10 +48,6 @@ from microgateway.state.shared_circuits import SharedCircuits
 from microgateway.state.shared_limits import SharedLimiter
 from microgateway.state.targets import Ejection, MemoryTargets
 
-# A request leaves no cycles behind, so reference counting frees it; what is left for the collector is the control
-# plane's.
-# With Python's own thresholds it would run hundreds of times a second under load: 6 µs of processor time a request.
-COLLECT_AFTER = (50_000, 20, 20)
 DAY = 86_400.0  # seconds
 
 
@@ -161,7 +157,7 @@ class Gateway:
         self._usage_keeper.start()
         if settings.health_checks:
             self._checker.start()
-        _spare_the_collector()
+        spare_the_collector()
 
     def issued_keys(self) -> list[tuple[str, str]]:
         """Name and text of the keys that the seed made, for one showing: they are forgotten with this call."""
@@ -293,11 +289,3 @@ class Gateway:
 
 def _history_bounds(settings: Settings) -> HistoryBounds:
     return HistoryBounds(settings.configuration_history_days * DAY, settings.configuration_history_changes)
-
-
-def _spare_the_collector() -> None:
-    """What start-up has made stays: the garbage collector need not look at it again, nor at every few requests."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*COLLECT_AFTER)
-    gc.enable()

@@ -34,13 +34,14 @@ from microgateway.observability.counting import Counting
 from microgateway.observability.log_feed import LogFeed
 from microgateway.observability.log_frames import raw_rows
 from microgateway.observability.recorder import Recorder, Sink
-from microgateway.observability.transfer import take_counts, take_usage
 from microgateway.observability.usage import Usage
+from microgateway.process.collector import spare_the_collector
 from microgateway.process.composition import authentication, proxy_options, verifier
 from microgateway.process.leash import Leash
 from microgateway.process.link import Kind, Link
+from microgateway.process.reports import Reports
 from microgateway.process.shared_state import SharedState
-from microgateway.process.worker_messages import Report, WorkerSetup
+from microgateway.process.worker_messages import WorkerSetup
 from microgateway.snapshot import KeyChange, KeyRing, Snapshot, SnapshotChange
 from microgateway.state.shared_retries import SharedRetryBudgets
 from microgateway.state.targets import Ejection, MemoryTargets
@@ -51,51 +52,6 @@ MOST_ROWS = 100_000  # for the log, about 20 MB: those of some seconds, in which
 MOST_WAITING = 1_000_000  # bytes for the control process, beyond which whoever follows the log misses rows
 LAST_REPORT = 1.0  # seconds that an end waits for the control process to take what is left
 MOST_CELLS = 10_000  # kinds of exchanges
-COLLECT_AFTER = (50_000, 20, 20)  # see `gateway.py`
-
-
-class Reports:
-    """Takes what has been counted to the control process: one report at a time, and none twice.
-
-    A report that was sent is kept until it is taken, and sent again to the next control process otherwise. What is
-    counted meanwhile is in the next one, which is larger only by what is new in kind.
-    """
-
-    def __init__(self, counting: Counting, usage: Usage) -> None:
-        self._counting = counting
-        self._usage = usage
-        self._number = 0
-        self._under_way: Report | None = None
-        self.link: Link | None = None
-        self.taken = asyncio.Event()
-        self.taken.set()
-
-    def attach(self, link: Link) -> None:
-        self.link = link
-        if self._under_way is not None:
-            link.send(Kind.REPORT, self._number, self._under_way)
-
-    def send(self, listener: Listener, feed: LogFeed | None) -> bool:
-        """Whether it was sent: not while the last one is not taken, nor while there is nobody to take it."""
-        if self.link is None or self._under_way is not None:
-            return False
-        self._number += 1
-        self._under_way = Report(
-            counts=take_counts(self._counting),
-            usage=take_usage(self._usage),
-            connections=listener.connections,
-            in_flight=listener.in_flight,
-            upstream_connections=listener.upstream_connections,
-            log=(0, 0) if feed is None else feed.here,
-        )
-        self.taken.clear()
-        self.link.send(Kind.REPORT, self._number, self._under_way)
-        return True
-
-    def was_taken(self, number: int) -> None:
-        if number == self._number:
-            self._under_way = None
-            self.taken.set()
 
 
 class Worker:
@@ -166,7 +122,7 @@ class Worker:
         listener.apply(self._snapshot)
         await listener.start_on(self._listening, self._turns.excess)
         recorder.start()
-        _spare_the_collector()
+        spare_the_collector()
         self._serving = (listener, recorder, reports)
         self._leash.send({"serving": True})
         self._greet()
@@ -355,12 +311,6 @@ async def _first_of(*events: asyncio.Event) -> None:
     await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     for task in waiting:
         task.cancel()
-
-
-def _spare_the_collector() -> None:
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*COLLECT_AFTER)
 
 
 async def _main(given: dict[str, Any]) -> int:

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from microgateway.process.link import Kind, Link
-from microgateway.process.worker import Reports
+from microgateway.process.reports import Reports
 from tests.kit.waiting import PATIENCE
 from tests.process.attached import PID, attached
 from tests.process.working import working
