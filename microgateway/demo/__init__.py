@@ -7,12 +7,12 @@ child stops when its standard input ends: however the parent goes, even killed, 
 import asyncio
 import contextlib
 import json
-import os
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Mapping
 from pathlib import Path
 
+from microgateway.child_environment import child_environment
 from microgateway.errors import StartupError
 
 PORTS: Mapping[str, int] = {"users": 9101, "orders": 9102, "payments": 9103}
@@ -87,13 +87,12 @@ Ctrl-C stops everything.
 
 async def _spawn(host: str, ports: Mapping[str, int]) -> Process:
     options = [part for name, port in ports.items() for part in (f"--{name}", str(port))]
-    paths = [str(_PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     return await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "microgateway.demo", "--until-stdin-ends", "--host", host, *options),
         stdin=PIPE,
         stdout=PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        env=child_environment(),
         start_new_session=True,  # a Ctrl-C is for the gateway, which still has requests in flight to these services
     )
 

@@ -3,15 +3,14 @@
 import asyncio
 import json
 import logging
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from microgateway.background import start_task
+from microgateway.child_environment import child_environment
 from microgateway.observability.log_feed import LogFeed
 
 MODULE = "microgateway.observability.log_writer"
@@ -95,7 +94,7 @@ class WriterProcess:
             "-m",
             MODULE,
             stdin=asyncio.subprocess.PIPE,
-            env=_environment(),
+            env=child_environment(),
             pass_fds=(number, *self._ears),
             start_new_session=True,  # a Ctrl-C is for the gateway, which has it end when everything is written
         )
@@ -109,13 +108,6 @@ class WriterProcess:
             self._keeping.cancel()
             with suppress(asyncio.CancelledError):
                 await self._keeping
-
-
-def _environment() -> dict[str, str]:
-    """With this package importable, wherever it is that the gateway was started."""
-    here = str(Path(__file__).resolve().parents[2])
-    path = os.environ.get("PYTHONPATH")
-    return {**os.environ, "PYTHONPATH": f"{here}{os.pathsep}{path}" if path else here}
 
 
 def _logger() -> logging.Logger:

@@ -8,9 +8,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
+from microgateway.child_environment import child_environment
 from microgateway.process.leash import Leash
 
 Role = Literal["control", "worker"]
@@ -89,7 +89,7 @@ def start(role: Role, given: Mapping[str, Any], *handed: int) -> "subprocess.Pop
     return subprocess.Popen(
         [sys.executable, "-m", f"microgateway.process.{role}", json.dumps(given)],
         stdin=subprocess.DEVNULL,
-        env=_environment(),
+        env=child_environment(),
         pass_fds=handed,
     )
 
@@ -99,10 +99,3 @@ def hand_over(sender: Leash, message: dict[str, Any], end: socket.socket) -> boo
     sent = sender.send(message, end)
     end.close()
     return sent
-
-
-def _environment() -> dict[str, str]:
-    """With this package importable, wherever it is that the gateway was started."""
-    here = str(Path(__file__).resolve().parents[2])
-    path = os.environ.get("PYTHONPATH")
-    return {**os.environ, "PYTHONPATH": f"{here}{os.pathsep}{path}" if path else here}
