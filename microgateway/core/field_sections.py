@@ -9,18 +9,21 @@ from ipaddress import AddressValueError, IPv6Address
 from typing import Any
 
 from microgateway.core.fields import (
+    WHITESPACE,
     Action,
     Field,
     FieldTable,
     HeadError,
     Memory,
     content_length,
+    is_token,
     members,
     values_by_name,
 )
 
 NO_BODY = 0
 CHUNKED = -1
+MOST_HOPS = 1_000_000_000  # that Max-Forwards may ask for; more is taken for as many (RFC 9110, 7.6.2)
 
 _AUTHORITY = re.compile(
     rb"(?P<host>\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+)(?::(?P<port>[0-9]{0,5}))?\Z"
@@ -170,8 +173,17 @@ def _read_framing(section: FieldSection) -> None:
     if section.length_field is not None:
         raise HeadError("Content-Length and Transfer-Encoding exclude each other.", code="ambiguous_framing")
     if section.transfer_encoding.lower() != b"chunked":
-        raise HeadError("The only transfer coding understood here is 'chunked'.", code="bad_transfer_encoding")
+        raise _not_chunked(section.transfer_encoding)
     section.body = CHUNKED
+
+
+def _not_chunked(value: bytes) -> HeadError:
+    """A coding that is none of ours is 501 (RFC 9112, 6.1), where it is clear all the same where the body would end."""
+    *others, last = (coding.partition(b";")[0].strip(WHITESPACE).lower() for coding in value.split(b","))
+    if others and last == b"chunked" and b"chunked" not in others and all(is_token(coding) for coding in others):
+        detail = "Transfer codings beside 'chunked' are not implemented."
+        return HeadError(detail, code="transfer_coding_unknown", status=501)
+    return HeadError("The only transfer coding understood here is 'chunked'.", code="bad_transfer_encoding")
 
 
 def _take_off_nominated(section: FieldSection) -> None:
@@ -212,14 +224,18 @@ def _upgrade(section: FieldSection, field: Field) -> None:
 
 
 def _expect(section: FieldSection, field: Field) -> None:
-    if field.value.lower() != b"100-continue":
+    expectations = members(field.value)
+    if any(expectation != b"100-continue" for expectation in expectations):
         raise HeadError("The only expectation met here is '100-continue'.", code="expectation_failed", status=417)
-    section.expects_continue = True
+    section.expects_continue = section.expects_continue or bool(expectations)
 
 
 def _max_forwards(section: FieldSection, field: Field) -> None:
-    if field.value.isdigit() and len(field.value) < 10:  # anything else is invalid, and not worth passing on
-        section.max_forwards = int(field.value)
+    if not field.value.isdigit():
+        return  # invalid, and not worth passing on
+    digits = field.value.lstrip(b"0")
+    hops = int(digits or b"0") if len(digits) < 10 else MOST_HOPS
+    section.max_forwards = hops if section.max_forwards is None else min(hops, section.max_forwards)
 
 
 def _api_key(section: FieldSection, field: Field) -> None:

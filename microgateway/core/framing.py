@@ -12,6 +12,7 @@ from microgateway.core.fields import HeadError, is_token
 LONGEST_SIZE_LINE = 256  # a chunk's size and its extensions; 16 hexadecimal digits are more than any body has
 LARGEST_CHUNK = 2**63 - 1  # bytes: what fits a signed integer of 64 bits, which others read it into
 LONGEST_TRAILER = 8_192
+MOST_EXTENSIONS = 8_192  # bytes of a whole body's extensions, without those that are no longer than their chunk's data
 _HEX_DIGITS = frozenset(b"0123456789abcdefABCDEF")
 _FORBIDDEN_TRAILERS = frozenset(
     (
@@ -77,10 +78,11 @@ class UntilCloseReader:
 class ChunkedReader:
     """A chunked body.
 
-    Size lines and trailers are bounded; every line ends in CR LF; trailers are checked and dropped.
+    Size lines, extensions altogether, and trailers are bounded; every line ends in CR LF; trailers are checked and
+    dropped.
     """
 
-    __slots__ = ("_line", "_remaining", "_state", "_trailer_bytes", "done")
+    __slots__ = ("_extension_bytes", "_line", "_remaining", "_state", "_trailer_bytes", "done")
 
     _SIZE, _DATA, _DATA_END, _TRAILER = range(4)
 
@@ -89,6 +91,7 @@ class ChunkedReader:
         self._state = self._SIZE
         self._remaining = 0
         self._line = b""  # the beginning of a line whose end has not come
+        self._extension_bytes = 0
         self._trailer_bytes = 0
 
     def feed(self, data: Piece) -> tuple[list[Piece], int]:
@@ -125,8 +128,12 @@ class ChunkedReader:
 
     def _take_line(self, line: bytes) -> None:
         if self._state == self._SIZE:
-            self._remaining = _chunk_size(line)
-            self._state = self._DATA if self._remaining else self._TRAILER
+            self._remaining = size = _chunk_size(line)
+            self._state = self._DATA if size else self._TRAILER
+            if b";" in line and len(line) > size:
+                self._extension_bytes += len(line) - size
+                if self._extension_bytes > MOST_EXTENSIONS:  # RFC 9112, 7.1.1
+                    raise HeadError("The chunk extensions are too long.", code="bad_chunk")
         elif self._state == self._DATA_END:
             if line:
                 raise _broken()

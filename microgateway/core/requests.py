@@ -13,13 +13,16 @@ from microgateway.core.fields import HeadError, is_token
 from microgateway.core.paths import PathError, is_plain, normalise
 
 WEBSOCKET = b"websocket"
+NO_ERROR = ""  # the code of an answer that is not one of refusal
 
 _VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]\Z")
+_VERSIONS = frozenset((b"HTTP/1.1", b"HTTP/1.0"))
 _BAD = 0
 _BAD_TARGET = "The request target holds a space, a quote, a fragment, a control or a non-ASCII character."
 _TARGET_MARKS = bytes(0 if octet <= 0x20 or octet >= 0x7F or octet in b'"#' else 1 for octet in range(256))
 METHODS_THAT_COUNT_HOPS = frozenset((b"OPTIONS", b"TRACE"))  # RFC 9110, 7.6.2
 _USUAL_METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
+_NOT_THREE_PARTS = "The request line is not a method, a target and a version with one space between them."
 
 
 class RequestHead:
@@ -72,7 +75,7 @@ def read_request(line: bytes, section: FieldSection) -> RequestHead:
     """The head that this request line and these fields make. Raises `HeadError` with the status to answer."""
     parts = line.split(b" ")
     if len(parts) != 3:
-        raise HeadError("The request line is not a method, a target and a version with one space between them.")
+        raise HeadError(_NOT_THREE_PARTS)
     method, target, version = parts
     if method not in _USUAL_METHODS:
         _check_method(method)
@@ -82,7 +85,7 @@ def read_request(line: bytes, section: FieldSection) -> RequestHead:
     elif section.authority is None:
         raise HeadError("An HTTP/1.1 request has a Host field.", code="bad_host")
     if section.max_forwards == 0 and method in METHODS_THAT_COUNT_HOPS:
-        raise HeadError("Max-Forwards is 0, so this request ends here.", code="max_forwards")
+        raise _ends_here(method)
     mark = target.find(b"?")
     path = target if mark < 0 else target[:mark]
     if not is_plain(path):
@@ -94,6 +97,29 @@ def read_request(line: bytes, section: FieldSection) -> RequestHead:
         if _BAD in query.translate(_TARGET_MARKS):
             raise HeadError(_BAD_TARGET)
     return head
+
+
+def check_request_line(line: bytes) -> None:
+    """A request line whose fields are still to come. Raises `HeadError` where none of them could make a request of it.
+
+    Without this, who does not speak HTTP/1.1 would be answered when the time for a head is over.
+    """
+    parts = line.split(b" ")
+    if len(parts) != 3:
+        raise HeadError(_NOT_THREE_PARTS)
+    method, target, version = parts
+    _check_method(method)
+    if version not in _VERSIONS:
+        raise _unknown_version(version)
+    if _BAD in target.translate(_TARGET_MARKS):
+        raise HeadError(_BAD_TARGET)
+
+
+def _ends_here(method: bytes) -> HeadError:
+    """We are the final recipient of a request that may not be passed on (RFC 9110, 7.6.2 and 9.3.7), and no echo."""
+    if method == b"OPTIONS":
+        return HeadError("These are the options of the gateway.", code=NO_ERROR, status=204)
+    return HeadError("TRACE is not served here, and Max-Forwards is 0.", code="max_forwards", status=405)
 
 
 def _check_method(method: bytes) -> None:
@@ -109,10 +135,15 @@ def _read_version(head: RequestHead, version: bytes) -> None:
             raise HeadError("HTTP/1.0 has no Transfer-Encoding.", code="bad_transfer_encoding")
         head.minor_version = 0
         head.keep_alive = head.keep_alive and b"keep-alive" in head.section.connection
-    elif _VERSION.match(version):
-        raise HeadError("Only HTTP/1.0 and HTTP/1.1 are spoken here.", code="http_version_not_supported", status=505)
     else:
-        raise HeadError("The request line does not end in an HTTP version.")
+        raise _unknown_version(version)
+
+
+def _unknown_version(version: bytes) -> HeadError:
+    if _VERSION.match(version):
+        detail = "Only HTTP/1.0 and HTTP/1.1 are spoken here."
+        return HeadError(detail, code="http_version_not_supported", status=505)
+    return HeadError("The request line does not end in an HTTP version.")
 
 
 def _read_target(head: RequestHead, target: bytes) -> None:

@@ -6,8 +6,8 @@ A connection is in one of six phases, which say what arriving bytes are:
     BODY     the body of the request that is being forwarded
     ANSWER   the request is whole and its answer on the way: bytes are requests to come, kept up to a bound
     TUNNEL   the connection was upgraded: bytes are the upstream's
-    LINGER   the last answer was written before the request's end: bytes are read and dropped, since a connection
-             closed with bytes unread would be reset, and the answer lost
+    LINGER   the last answer was written before the request's end, or before requests that won't be served: bytes are
+             read and dropped, since a connection closed with bytes unread would be reset, and the answer lost
     CLOSED
 """
 
@@ -105,7 +105,8 @@ class ClientConnection(asyncio.Protocol):
     def _linger(self, now: float) -> None:
         self._phase = LINGER
         self._pending = b""
-        self.deadline = now + LINGER_TIME
+        # A client that is slow to read gets more time: the answer's end is not with the kernel yet
+        self.deadline = now + (LINGER_TIME if self.writable else self._plane.options.client_body_timeout)
         self.transport.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()

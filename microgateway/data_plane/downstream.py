@@ -370,7 +370,10 @@ class Downstream(ClientConnection):
         if not request_done:
             self._linger(now)
         elif not keep_alive:
-            self._close()
+            if self._pending or self._paused:
+                self._linger(now)  # there are requests that won't be served (RFC 9112, 9.6)
+            else:
+                self._close()
         else:
             self.deadline = now + self._plane.idle_timeout
             self._phase = HEAD

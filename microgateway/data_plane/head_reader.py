@@ -2,7 +2,7 @@
 
 from microgateway.core.field_sections import FieldSection, read_section
 from microgateway.core.fields import Field, FieldTable, HeadError
-from microgateway.core.requests import RequestHead, read_request
+from microgateway.core.requests import RequestHead, check_request_line, read_request
 from microgateway.data_plane.options import Options
 
 
@@ -47,8 +47,17 @@ class HeadReader:
             raise _line_too_long(options.max_request_line)
         if line_end >= 0 and len(data) - line_end > options.max_header_bytes + len(b"\r\n\r"):
             raise _head_too_large(options.max_header_bytes)
-        if data.count(b"\n") != data.count(b"\r\n") or data[0] < 0x0A or 0x0E <= data[0] <= 0x20 or data[0] >= 0x7F:
+        ends = data.count(b"\r\n")
+        if (
+            data.count(b"\n") != ends
+            or data.count(b"\r") - data.endswith(b"\r") != ends
+            or data[0] < 0x0A
+            or 0x0E <= data[0] <= 0x20
+            or data[0] >= 0x7F
+        ):
             raise HeadError("This is not HTTP/1.1: a line ends in something else than CR LF.")
+        if line_end >= 0:
+            check_request_line(data[:line_end])
 
     def _read_section(self, text: bytes) -> FieldSection:
         self._last_section = None  # what follows may raise

@@ -110,10 +110,10 @@ def _is_authority(text: bytes) -> bool:
 
 
 def _lines(chain: bytes, client: bytes, proto: bytes, port: bytes, host: bytes) -> bytes:
-    return (
-        b"X-Forwarded-For: %b\r\n"
-        b"X-Real-IP: %b\r\n"
-        b"X-Forwarded-Proto: %b\r\n"
-        b"X-Forwarded-Port: %b\r\n"
-        b"X-Forwarded-Host: %b\r\n"
-    ) % (chain, client, proto, port, host)
+    lines = (b"X-Forwarded-For: %b\r\nX-Real-IP: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Port: %b\r\n") % (
+        chain,
+        client,
+        proto,
+        port,
+    )
+    return lines + b"X-Forwarded-Host: %b\r\n" % host if host else lines  # HTTP/1.0 need not name one

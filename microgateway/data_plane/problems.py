@@ -42,6 +42,7 @@ TOO_MANY_CONNECTIONS = Problem(
 )
 
 _TITLES = {
+    204: "No Content",
     400: "Bad Request",
     405: "Method Not Allowed",
     413: "Content Too Large",
@@ -62,6 +63,6 @@ def no_healthy_target(retry_after: float) -> Problem:
 
 
 def bad_head(error: HeadError) -> Problem:
-    """What to answer to a head, or a framing, that can't be understood."""
-    fields = b"Allow: DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT\r\n" if error.status == 405 else b""
+    """What to answer to a head, or a framing, that can't be understood, or that is not to be passed on."""
+    fields = b"Allow: DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT\r\n" if error.status in (204, 405) else b""
     return Problem(error.status, _TITLES[error.status], error.code, "parse", str(error), fields)

@@ -86,6 +86,8 @@ REFUSED = [
     b"fffffffffffffffff\r\n",
     b"0" * 17 + b"\r\n",
     b"5;" + b"a" * LONGEST_SIZE_LINE + b"\r\n",
+    b"1;%b\r\na\r\n" % (b"e" * 200) * 42 + b"0\r\n\r\n",  # each is in bounds, all together are not
+    b"1;\r\na\r\n" * 9_000 + b"0\r\n\r\n",
     b"3\r\nabcd\r\n",
     b"3\r\nabc\n",
     b"3\r\nabc\r\r\n",

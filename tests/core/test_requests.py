@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from fuzzing.corpus import OCTETS
 from microgateway.core.field_sections import (
     CHUNKED,
+    MOST_HOPS,
     NO_BODY,
     WITHHELD_FIELDS,
     FieldSection,
@@ -224,7 +225,11 @@ NO_FRAMINGS = [
     ((b"Transfer-Encoding:",), "bad_transfer_encoding"),
     ((b"Transfer-Encoding: identity",), "bad_transfer_encoding"),
     ((b"Transfer-Encoding: chunked, identity",), "bad_transfer_encoding"),
-    ((b"Transfer-Encoding: gzip, chunked",), "bad_transfer_encoding"),
+    ((b"Transfer-Encoding: gzip",), "bad_transfer_encoding"),
+    ((b"Transfer-Encoding: chunked, chunked",), "bad_transfer_encoding"),
+    ((b"Transfer-Encoding: chunked, gzip, chunked",), "bad_transfer_encoding"),
+    ((b"Transfer-Encoding: , chunked",), "bad_transfer_encoding"),
+    ((b"Transfer-Encoding: g zip, chunked",), "bad_transfer_encoding"),
     ((b"Transfer-Encoding: chunked;q=1",), "bad_transfer_encoding"),
     ((b"Transfer-Encoding: chunked,",), "bad_transfer_encoding"),
     ((b'Transfer-Encoding: "chunked"',), "bad_transfer_encoding"),
@@ -241,6 +246,14 @@ def test_a_body_has_one_framing(lines: tuple[bytes, ...], body: int) -> None:
 @pytest.mark.parametrize("line", [b"GET / HTTP/1.1", b"POST / HTTP/1.1", b"POST / HTTP/1.0"])
 def test_a_doubtful_framing_is_refused(line: bytes, lines: tuple[bytes, ...], code: str) -> None:
     assert refusal(line, HOST, *lines) == (400, code)
+
+
+@pytest.mark.parametrize("value", [b"gzip, chunked", b"identity,Chunked", b"x;q=1, y ,\tchunked"])
+def test_a_coding_that_is_none_of_ours_is_told_so(value: bytes) -> None:
+    """RFC 9112, 6.1: 501, where `chunked` is the last one; where it is not, the end is unknown, and 6.3 wants 400."""
+    line = b"Transfer-Encoding: " + value
+    assert refusal(b"POST / HTTP/1.1", HOST, line) == (501, "transfer_coding_unknown")
+    assert refusal(b"POST / HTTP/1.1", HOST, line, CL) == (400, "ambiguous_framing")
 
 
 def test_http_1_0_has_no_chunks() -> None:
@@ -374,8 +387,31 @@ def test_an_upgrade_counts_when_connection_names_it(lines: tuple[bytes, ...], up
 
 def test_one_expectation_is_met() -> None:
     assert section(HOST, b"Expect: 100-Continue").expects_continue
+    assert section(HOST, b"Expect: 100-continue, 100-continue").expects_continue
+    assert section(HOST, b"Expect: 100-continue", b"Expect:").expects_continue
+    assert not section(HOST, b"Expect: ,").expects_continue, "a list may be empty (RFC 9110, 5.6.1)"
     assert refusal(b"GET / HTTP/1.1", HOST, b"Expect: 200-ok") == (417, "expectation_failed")
-    assert refusal(b"GET / HTTP/1.1", HOST, b"Expect:") == (417, "expectation_failed")
+    assert refusal(b"GET / HTTP/1.1", HOST, b"Expect: 100-continue, x") == (417, "expectation_failed")
+
+
+@pytest.mark.parametrize(
+    ("values", "hops"),
+    [
+        ((b"0",), 0),
+        ((b"000000000000",), 0),
+        ((b"07",), 7),
+        ((b"999999999",), 999_999_999),
+        ((b"99999999999",), MOST_HOPS),
+        ((b"9" * 5_000,), MOST_HOPS),
+        ((b"3", b"1", b"2"), 1),
+        ((b"-1",), None),
+        ((b"1, 2",), None),
+        ((b"",), None),
+    ],
+)
+def test_the_fewest_hops_count_and_no_number_is_too_large(values: tuple[bytes, ...], hops: int | None) -> None:
+    """RFC 9110, 7.6.2. Of what is no number nothing goes on."""
+    assert section(HOST, *(b"Max-Forwards: " + value for value in values)).max_forwards == hops
 
 
 @pytest.mark.parametrize("value", [b"r", b"0a-B._~+/=:@", b"x" * 128])

@@ -146,6 +146,17 @@ def test_nothing_behind_close_is_served(pair: Pair) -> None:
     assert [request.target for request in pair.upstream.requests_since(known)] == [b"/x"]
 
 
+def test_an_answer_is_not_lost_to_what_came_behind_close(pair: Pair) -> None:
+    """A connection closed with bytes unread is reset, and the reset destroys what is on its way (RFC 9112, 9.6)."""
+    pair.upstream.forget()
+    pair.upstream.script(Send(answer(200, body=b"a" * 3_000_000)))
+    with pair.gateway.connect(receive_buffer=16_384) as client:
+        client.send(get("/x", "Connection: close") + get("/y") * 20_000)
+        got = client.read_answer()
+        assert (len(got.body), got.complete, got.was_reset) == (3_000_000, True, False)
+        client.assert_closed()
+
+
 def test_a_bad_request_in_a_pipeline(pair: Pair) -> None:
     """Those before it are answered, it is refused, and those behind it are not looked at."""
     pair.upstream.forget()

@@ -183,6 +183,23 @@ def stray_rows() -> Iterator[Case]:
         ("JSON", b'{"a": 1}\r\n\r\n'),
     ):
         yield Case(name=name, why=NOT_HTTP, sends=sends, expect=Refused(frozenset((400, 405, 505)), silently=True))
+    for name, sends in (
+        ("HTTP/0.9", b"GET /x\r\n"),
+        ("a word", b"GET\r\n"),
+        ("text", b"hello, dear world\r\n"),
+        ("HTTP/3", b"GET /x HTTP/3.0\r\nHost: a.example\r\n"),
+        ("a method that is none", b"G(T /x HTTP/1.1\r\n"),
+        ("a target that is none", b"GET /\0 HTTP/1.1\r\n"),
+        ("lines that end in CR", b"GET /x HTTP/1.1\rHost: a.example\r\r"),
+        ("a CR within a field", b"GET /x HTTP/1.1\r\nHost: a.example\r\nX-A: a\rb\r\n"),
+    ):
+        yield Case(
+            name=f"{name}, and nothing behind it",
+            why="what no further byte can make a request of is answered now, and not when the time for a head is over",
+            sends=sends,
+            expect=Refused(frozenset((400, 505))),
+            suffix=b"",
+        )
 
 
 CASES = (*line_rows(), *lenient_rows(), *kept_value_rows(), *stray_rows())

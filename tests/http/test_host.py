@@ -35,9 +35,9 @@ def count_rows() -> Iterator[Case]:
         yield Case(name=name, why=ONE, sends=lines("GET /x HTTP/1.1", *fields), expect=Refused())
     yield Case(
         name="no Host on HTTP/1.0",
-        why="RFC 9112, 3.2: HTTP/1.0 knew none",
-        sends=lines("GET /x HTTP/1.0"),
-        expect=Forwarded(closes=True),
+        why="RFC 9112, 3.2: HTTP/1.0 knew none; and what the client did not say, the upstream is not told",
+        sends=lines("GET /x HTTP/1.0", "X-Forwarded-Host: a.example"),
+        expect=Forwarded((Seen(lacks=(b"x-forwarded-host",)),), closes=True),
     )
     for name, fields in (("two Hosts", ("Host: a.example", "Host: a.example")), ("a bad Host", ("Host: a/b",))):
         yield Case(name=f"{name} on HTTP/1.0", why=ONE, sends=lines("GET /x HTTP/1.0", *fields), expect=Refused())
