@@ -1,10 +1,13 @@
 """Every environment variable: typed, frozen, read once. Only the composition roots see this module."""
 
 import os
-from ipaddress import IPv4Network, IPv6Network
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Self
 
+from dotenv.parser import parse_stream
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -15,13 +18,18 @@ Port = Annotated[int, Field(ge=0, le=65_535)]
 
 DEV_SECRET = "dev-secret"  # noqa: S105  refused outside debug; named so that the refusal can say so
 SHORTEST_JWT_SECRET = 32
-ENV_FILE = "MICROGATEWAY_ENV_FILE"
+PREFIX = "MICROGATEWAY_"
+ENV_FILE = f"{PREFIX}ENV_FILE"
+NEARLY = 0.75  # how alike two names are of which one is the other misspelt
 
 
 class Settings(BaseSettings):
-    """What the environment says. A field's alias is the variable's name; durations are seconds, sizes are bytes."""
+    """What the environment says. A field's alias is the variable's name; durations are seconds, sizes are bytes.
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+    An empty variable is one that is not set, as it is where a template had nothing to fill in.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True)
 
     port: Port = Field(8017, alias="MICROGATEWAY_PORT")
     host: str = Field("127.0.0.1", alias="MICROGATEWAY_HOST")
@@ -93,13 +101,41 @@ class Settings(BaseSettings):
         """How many of the traces that begin here are kept; None without tracing."""
         return None if self.otel_endpoint is None else self.otel_sample_ratio
 
+    @field_validator("port", mode="before")
+    @classmethod
+    def refuse_the_port_of_kubernetes(cls, value: object) -> object:
+        """A Service called `microgateway` sets it in every pod beside it."""
+        if isinstance(value, str) and value.startswith("tcp://"):
+            raise ValueError(
+                f"{value!r} is what Kubernetes says of a Service; set enableServiceLinks: false in the pod"
+            )
+        return value
+
     @field_validator("trusted_proxies", mode="before")
     @classmethod
     def split_networks(cls, value: object) -> object:
         """Networks come as one comma-separated line: `10.0.0.0/8, ::1`."""
         if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
+            return tuple(ip_network(part.strip()) for part in value.split(",") if part.strip())
         return value
+
+    @field_validator("admin_token", "metrics_token", mode="before")
+    @classmethod
+    def refuse_what_no_header_carries(cls, value: object) -> object:
+        """A file's last line end is not the token's."""
+        if not isinstance(value, str):
+            return value
+        token = value.strip()
+        if not (token.isascii() and token.isprintable()) or " " in token:
+            raise ValueError("a token consists of visible ASCII characters, without spaces")
+        return token
+
+    @field_validator("redis_url")
+    @classmethod
+    def refuse_redis(cls, value: str | None) -> None:
+        """Who sets it counts on limits that hold over several machines; to go on without them would be a lie."""
+        if value is not None:
+            raise ValueError("limits and circuits that several machines share are not there yet; leave it out")
 
     @field_validator("tls_cert", "tls_key", mode="before")
     @classmethod
@@ -140,14 +176,38 @@ def read_settings() -> Settings:
     file = os.environ.get(ENV_FILE)
     if file is not None and not Path(file).is_file():
         raise StartupError(f"{ENV_FILE}: there is no file {file!r}")
+    if misspelt := list(_misspelt({*os.environ, *(_names_in(file) if file is not None else ())})):
+        raise StartupError("; ".join(misspelt))
     try:
         return Settings(_env_file=file)
     except ValidationError as error:
         raise StartupError("; ".join(_complaint(dict(item)) for item in error.errors())) from None
 
 
+def _names_in(file: str) -> Iterator[str]:
+    with Path(file).open(encoding="utf-8", errors="replace") as lines:
+        for binding in parse_stream(lines):
+            if binding.error or (binding.key and binding.value is None):
+                text, first = binding.original
+                line = first + text[: -len(text.lstrip())].count("\n")  # it begins with the empty ones before it
+                raise StartupError(f"{ENV_FILE}: line {line} of {file!r} is not NAME=value")
+            if binding.key:
+                yield binding.key
+
+
+def _misspelt(names: Iterable[str]) -> Iterator[str]:
+    """Names that are ours by their prefix, and almost a known one. Others may be Kubernetes'."""
+    known = {str(field.alias).removeprefix(PREFIX): str(field.alias) for field in Settings.model_fields.values()}
+    known[ENV_FILE.removeprefix(PREFIX)] = ENV_FILE
+    for name in sorted(names):
+        upper = name.upper()  # names are compared without case
+        if upper.startswith(PREFIX) and upper not in known.values():
+            for close in get_close_matches(upper.removeprefix(PREFIX), known, n=1, cutoff=NEARLY):
+                yield f"{name}: there is no such setting; {known[close]} is one"
+
+
 def _complaint(item: dict[str, object]) -> str:
     location = item["loc"]
-    name = ".".join(str(part) for part in location) if isinstance(location, tuple) else ""
+    name = str(location[0]) if isinstance(location, tuple) and location else ""
     message = str(item["msg"]).removeprefix("Value error, ")
     return f"{name}: {message}" if name else message

@@ -1,6 +1,8 @@
 """The proxy port: accepts clients, ends what is overdue, swaps configuration, and drains at the end."""
 
 import asyncio
+import errno
+import os
 import socket
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -95,8 +97,7 @@ class Listener:
                 self._accept, host or None, port, backlog=BACKLOG, reuse_address=True, **secured
             )
         except OSError as error:
-            reason = error.strerror or str(error)
-            raise StartupError(f"MICROGATEWAY_PROXY_PORT: can't listen on {host}:{port}: {reason}") from None
+            raise StartupError(not_listening("MICROGATEWAY_PROXY", host, port, error)) from None
         self._servers = [server]
         self._begin()
 
@@ -216,3 +217,10 @@ def _load(pairs: list[PemPair]) -> ServerCertificates:
     except TlsFileError as error:
         variable = "MICROGATEWAY_TLS_KEY" if error.holds_key else "MICROGATEWAY_TLS_CERT"
         raise StartupError(f"{variable}: {error}") from None
+
+
+def not_listening(prefix: str, host: str, port: int, error: OSError) -> str:
+    """Why a port can't be listened on, after the variable at fault: `_HOST` where this machine has no such address."""
+    is_the_host = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
+    reason = error.strerror if isinstance(error, socket.gaierror) or not error.errno else os.strerror(error.errno)
+    return f"{prefix}_{'HOST' if is_the_host else 'PORT'}: can't listen on {host}:{port}: {reason or error}"

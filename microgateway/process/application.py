@@ -7,11 +7,13 @@ import signal
 import sys
 import threading
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import ExitStack
 from types import FrameType
 from typing import Any, NoReturn
 
 from microgateway.errors import StartupError
 from microgateway.process.gateway import Gateway
+from microgateway.process.pid_file import held
 from microgateway.settings import read_settings
 
 Message = MutableMapping[str, Any]
@@ -33,16 +35,19 @@ class Application:
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()  # lifespan.startup
-        try:
-            self._gateway = Gateway(read_settings())
-            await self._gateway.open()
-        except StartupError as error:
-            _give_up(error)
-        _on_stop(self._gateway.end_streams)
-        announce(self._gateway, self._gateway.settings.port)
-        await send({"type": "lifespan.startup.complete"})
-        await receive()  # lifespan.shutdown
-        await self._gateway.close()
+        with ExitStack() as running:
+            try:
+                settings = read_settings()
+                running.enter_context(held(settings.data_dir, reloads=False))
+                self._gateway = Gateway(settings)
+                await self._gateway.open()
+            except StartupError as error:
+                _give_up(error)
+            _on_stop(self._gateway.end_streams)
+            announce(self._gateway, settings.port)
+            await send({"type": "lifespan.startup.complete"})
+            await receive()  # lifespan.shutdown
+            await self._gateway.close()
         await send({"type": "lifespan.shutdown.complete"})
 
 

@@ -51,7 +51,8 @@ def jwt_secret(settings: Settings) -> str:
         return DEV_SECRET
     secret = load_or_create_secret(settings.data_dir, JWT_SECRET_FILE, called="token secret").text
     if len(secret.encode()) < SHORTEST_JWT_SECRET:
-        raise StartupError(f"the token secret in {str(settings.data_dir / JWT_SECRET_FILE)!r} is too short")
+        file = str(settings.data_dir / JWT_SECRET_FILE)
+        raise StartupError(f"the token secret in {file!r} is too short; delete it to have a new one made")
     return secret
 
 

@@ -2,7 +2,7 @@
 
 import socket
 
-from microgateway.data_plane.listener import BACKLOG
+from microgateway.data_plane.listener import BACKLOG, not_listening
 from microgateway.errors import StartupError
 
 CONTROL_BACKLOG = 128
@@ -22,7 +22,7 @@ def listen_control(host: str, port: int) -> socket.socket:
         listening.listen(CONTROL_BACKLOG)
     except OSError as error:
         listening.close()
-        raise StartupError(f"MICROGATEWAY_PORT: can't listen on {host}:{port}: {error.strerror or error}") from None
+        raise StartupError(not_listening("MICROGATEWAY", host, port, error)) from None
     listening.set_inheritable(True)
     return listening
 
@@ -47,6 +47,5 @@ def listen_proxy(host: str, port: int) -> list[socket.socket]:
     except OSError as error:
         for one in opened:
             one.close()
-        reason = error.strerror or str(error)
-        raise StartupError(f"MICROGATEWAY_PROXY_PORT: can't listen on {host}:{port}: {reason}") from None
+        raise StartupError(not_listening("MICROGATEWAY_PROXY", host, port, error)) from None
     return opened

@@ -22,6 +22,7 @@ from microgateway.process.demonstration import prepare
 from microgateway.process.fleet import FleetEnds
 from microgateway.process.gateway import Gateway
 from microgateway.process.listening import listen_control
+from microgateway.process.pid_file import held
 from microgateway.settings import Settings
 
 
@@ -65,7 +66,8 @@ class _ControlServer(uvicorn.Server):
 def run_single(settings: Settings, *, demo: bool) -> int:
     """Runs until a signal comes; the exit code. Raises `StartupError`."""
     control = listen_control(settings.host, settings.port)
-    return uvloop.run(serve_control(settings, control, demo=demo))
+    with held(settings.data_dir, reloads=False):
+        return uvloop.run(serve_control(settings, control, demo=demo))
 
 
 async def serve_control(

@@ -24,10 +24,9 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Literal
 
-from microgateway.persistence.data_folder import prepare_data_folder
 from microgateway.process.children import Child, Place, hand_over, start
 from microgateway.process.listening import listen_control, listen_proxy
-from microgateway.process.pid_file import hold
+from microgateway.process.pid_file import held
 from microgateway.process.shared_state import CONTROL, SharedState
 from microgateway.process.terminal import Terminal
 from microgateway.settings import Settings
@@ -348,12 +347,8 @@ class Supervisor:
 def run_supervised(settings: Settings, *, given: Mapping[str, Any], workers: int, demo: bool) -> int:
     """Runs until a signal comes; the exit code. Raises `StartupError`."""
     supervisor = Supervisor(settings, given=given, workers=workers, demo=demo)  # a taken port is told before all else
-    prepare_data_folder(settings.data_dir)
-    held = hold(settings.data_dir)
-    try:
+    with held(settings.data_dir, reloads=True):
         return supervisor.run()
-    finally:
-        os.close(held)
 
 
 def _view(place: Place, child: Child) -> dict[str, Any]:

@@ -36,7 +36,7 @@ class Writing:
         self._writer: WriterProcess | None = None
         self._access_log = None if settings.access_log == OFF else settings.access_log
         if settings.otel_endpoint is not None:
-            _require_extra()
+            require_opentelemetry()
         if writes_anything(settings):
             self._feed = LogFeed()
             self._writer = WriterProcess(self._feed, writer_options(settings, where), ears)
@@ -109,6 +109,14 @@ def _check_file(path: str) -> None:
         raise StartupError(f"MICROGATEWAY_ACCESS_LOG: can't write to {path!r}: {error.strerror}") from error
 
 
-def _require_extra() -> None:
-    if find_spec("opentelemetry") is None or find_spec("opentelemetry.exporter.otlp.proto.http") is None:
-        raise StartupError("MICROGATEWAY_OTEL_ENDPOINT needs the otel extra: pip install 'microgateway[otel]'")
+def require_opentelemetry() -> None:
+    """Raises `StartupError` where it is not installed, whole or in part."""
+    try:
+        found = find_spec("opentelemetry.exporter.otlp.proto.http")
+    except ModuleNotFoundError:  # one above it
+        found = None
+    if found is None:
+        raise StartupError(
+            "MICROGATEWAY_OTEL_ENDPOINT needs OpenTelemetry: "
+            "pip install opentelemetry-sdk opentelemetry-exporter-otlp-proto-http"
+        )

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from microgateway.errors import StartupError
+from microgateway.process.pid_file import held, reload
 from tests.kit.waiting import until
 from tests.process.command import REPOSITORY, RUN, UVICORN, Command, environment, running_command
 from tests.process.gateway import ENTRIES, running_gateway
@@ -100,7 +102,7 @@ MORE_FAULTS = (
     ),
     Fault(
         "a proxy host that nobody has",
-        ("MICROGATEWAY_PROXY_PORT", "nowhere.invalid"),
+        ("MICROGATEWAY_PROXY_HOST", "nowhere.invalid"),
         lambda folder: {"MICROGATEWAY_PROXY_HOST": "nowhere.invalid"},
     ),
 )
@@ -198,6 +200,19 @@ def has_open(command: Command, path: Path) -> bool:
             if descriptor.readlink() == path:
                 return True
     return False
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_a_second_gateway_on_one_data_folder(entry: str, tmp_path: Path) -> None:
+    """It would have a configuration of its own, and write over the first one's."""
+    (tmp_path / "data").mkdir()
+    with held(tmp_path / "data", reloads=False):
+        line = the_one_line(ENTRIES[entry], tmp_path)
+        assert f"MICROGATEWAY_DATA_DIR: another gateway runs on {str(tmp_path / 'data')!r}" in line
+        with pytest.raises(StartupError, match="single process"):
+            reload(tmp_path / "data")
+    with pytest.raises(StartupError, match="no gateway with workers"):
+        reload(tmp_path / "data")
 
 
 def test_ctrl_c_while_it_starts(tmp_path: Path) -> None:
