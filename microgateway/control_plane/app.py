@@ -35,6 +35,7 @@ from microgateway.control_plane.dependencies import ControlPlane, ProxyAddress
 from microgateway.control_plane.description import DescribedApp
 from microgateway.control_plane.live_view import Live
 from microgateway.control_plane.problems import documented, install_problems
+from microgateway.control_plane.query_names import refuse_unknown_names
 from microgateway.control_plane.security_headers import SecurityHeaders
 from microgateway.control_plane.sessions import Sessions
 from microgateway.observability.log_book import LogBook
@@ -85,7 +86,7 @@ def create_app(
 
 
 def _include_routers(app: FastAPI) -> None:
-    guarded = [Depends(bearer())]
+    guarded = [Depends(bearer()), Depends(refuse_unknown_names)]
     resources = (
         services,
         routes,
@@ -102,7 +103,7 @@ def _include_routers(app: FastAPI) -> None:
     )
     for resource in resources:
         app.include_router(resource.router, dependencies=guarded, responses=documented(401, 422, 503))
-    app.include_router(prometheus.router, dependencies=guarded, responses=documented(401))
+    app.include_router(prometheus.router, dependencies=[Depends(bearer())], responses=documented(401))
     app.include_router(auth.router)
     app.include_router(sign_in.router)
     app.include_router(health.router)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -9,6 +10,16 @@ from pydantic import BaseModel, ValidationError
 from microgateway.errors import MicroGatewayError
 
 S = TypeVar("S", bound=BaseModel)
+
+_OF_OUR_OWN = MappingProxyType(  # where Pydantic speaks to whoever wrote the model
+    {
+        "extra_forbidden": "there is no such field",
+        "model_attributes_type": "a JSON object belongs here",
+        "model_type": "a JSON object belongs here",
+        "dict_type": "a JSON object belongs here",
+        "missing": "this is required",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +61,10 @@ def apply_patch(target: object, patch: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def field_errors(error: ValidationError) -> list[FieldError]:
-    return [field_error(item["loc"], item["msg"]) for item in error.errors(include_url=False, include_input=False)]
+    return [field_error(item["loc"], item) for item in error.errors(include_url=False, include_input=False)]
 
 
-def field_error(location: Iterable[int | str], message: str) -> FieldError:
+def field_error(location: Iterable[int | str], item: Mapping[str, Any]) -> FieldError:
     """One complaint of Pydantic's, without the prefix that it gives to messages of ours."""
-    return FieldError(".".join(str(part) for part in location) or "body", message.removeprefix("Value error, "))
+    message = _OF_OUR_OWN.get(item["type"]) or str(item["msg"]).removeprefix("Value error, ")
+    return FieldError(".".join(str(part) for part in location) or "body", message)

@@ -11,7 +11,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
-from microgateway.control_plane.dependencies import ControlPlane, Here
+from microgateway.control_plane.dependencies import ControlPlane, Filter, Here
 from microgateway.control_plane.problems import documented
 from microgateway.control_plane.readings import (
     Compared,
@@ -43,7 +43,7 @@ ONE_MINUTE = 60
 
 router = APIRouter(prefix="/api/metrics", tags=["metrics"])
 
-ServiceId = Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="Of this service alone.")]
+Of = Annotated[Filter, Query(description="Of this service alone: its id or its name.")]
 HowMany = Annotated[int, Query(ge=1, le=1_000, description="The most services, routes, keys and statuses, each.")]
 
 
@@ -195,9 +195,7 @@ async def dashboard(here: Here, window: Window = ONE_MINUTE, limit: HowMany = 20
 
 
 @router.get("/latency", responses=documented(404))
-async def latency(
-    here: Here, window: Window = ONE_MINUTE, limit: HowMany = 20, service: ServiceId = None
-) -> LatencyAnswer:
+async def latency(here: Here, window: Window = ONE_MINUTE, limit: HowMany = 20, service: Of = None) -> LatencyAnswer:
     metrics = here.live.monitoring.up_to_date()
     view, rolling = _view(here, window), _rolling_of(here, service)
     tally = rolling.over(view.span)
@@ -245,7 +243,7 @@ async def rate_limits(here: Here, window: Window = 60 * ONE_MINUTE, limit: HowMa
 
 
 @router.get("/volume", responses=documented(404))
-async def volume(here: Here, window: Window = 60 * ONE_MINUTE, service: ServiceId = None) -> VolumeAnswer:
+async def volume(here: Here, window: Window = 60 * ONE_MINUTE, service: Of = None) -> VolumeAnswer:
     here.live.monitoring.up_to_date()
     view, rolling = _view(here, window), _rolling_of(here, service)
     by_slot = rolling.by_slot(view.span)
@@ -264,13 +262,15 @@ def _view(here: ControlPlane, window: int) -> View:
     return View(span, monitoring.metrics.known_since(span.slot))
 
 
-def _rolling_of(here: ControlPlane, service_id: str | None) -> Rolling:
+def _rolling_of(here: ControlPlane, service: str | None) -> Rolling:
     metrics = here.live.monitoring.metrics
-    if service_id is None:
+    if service is None:
         return metrics.total
+    named = (each.id for each in here.configuration.services.values() if each.name == service)
+    service_id = next(named, service)
     series = metrics.services.get(service_id)
     if series is None and service_id not in here.configuration.services:
-        raise NotFoundError("service", service_id)
+        raise NotFoundError("service", service)
     return _untouched() if series is None else series.rolling
 
 

@@ -158,7 +158,7 @@ def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         )
     if any(item["loc"] == ("body",) for item in items) and not _says_json(request):
         return problem(415, "unsupported_media_type", "Send JSON, with 'Content-Type: application/json'.")
-    errors = [field_error(item["loc"][1:], item["msg"]) for item in items]
+    errors = [field_error(item["loc"][1:], item) for item in items]
     where = "query" if items[0]["loc"][0] == "query" else "body"
     return problem(422, "invalid", f"The request's {where} makes no sense; `errors` says where.", errors=errors)
 
