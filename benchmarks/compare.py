@@ -27,7 +27,7 @@ from benchmarks.rounds import Series, run_rounds
 from benchmarks.seed import Size
 from benchmarks.standing import standing
 from benchmarks.upstream import small_answers
-from benchmarks.workload import HEADERS, KEY_HEADER, Cores
+from benchmarks.workload import HEADERS, Cores
 
 VARIETY = 10  # requests of a varied load
 
@@ -48,7 +48,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
         "--only", metavar="A,B", help="these proxies only: " + ",".join(one.name for one in contestants(None))
     )
     parser.add_argument(
-        "--varied", action="store_true", help="every request of a connection has another query than the one before"
+        "--varied", action="store_true", help="each request of a connection has another query and trace"
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write every figure of every round there")
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
@@ -92,9 +92,13 @@ def steady_load(path: Path, one: Contender) -> Path:
 
 
 def varied_load(path: Path, one: Contender) -> Path:
-    """Ten requests in turn, which differ in their queries."""
-    calls = [(f"{one.call.path}?page={number}", one.call.key) for number in range(VARIETY)]
-    return rotating_script(path, HEADERS, KEY_HEADER, calls)
+    """Ten requests in turn, which differ in their queries and in their traces, as those of a client with tracing do."""
+    traces = [f"00-{number:032x}-{number:016x}-01" for number in range(1, VARIETY + 1)]
+    calls = [
+        (f"{one.call.path}?page={number}", {**one.call.headers(), "traceparent": trace})
+        for number, trace in enumerate(traces)
+    ]
+    return rotating_script(path, HEADERS, calls)
 
 
 def show(

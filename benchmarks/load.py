@@ -24,7 +24,7 @@ ROTATE = """
 local prepared, turn = {}, 0
 function init()
   for _, call in ipairs(calls) do
-    wrk.headers["@KEY@"] = call[2]
+    for name, value in pairs(call[2]) do wrk.headers[name] = value end
     prepared[#prepared + 1] = wrk.format("GET", call[1])
   end
 end
@@ -90,13 +90,15 @@ def steady_script(path: Path, headers: Mapping[str, str]) -> Path:
     return path
 
 
-def rotating_script(
-    path: Path, headers: Mapping[str, str], key_header: str, calls: Sequence[tuple[str, str | None]]
-) -> Path:
-    """A script that walks through `calls`, pairs of a path and a key (None: no key), over and over."""
-    rows = ",\n".join(f"  {{{_quoted(target)}, {'nil' if key is None else _quoted(key)}}}" for target, key in calls)
-    path.write_text(_headers(headers) + f"local calls = {{\n{rows}\n}}\n" + ROTATE.replace("@KEY@", key_header) + DONE)
+def rotating_script(path: Path, headers: Mapping[str, str], calls: Sequence[tuple[str, Mapping[str, str]]]) -> Path:
+    """A script that walks through `calls`, over and over: a path each, and header fields; all have the same names."""
+    rows = ",\n".join(f"  {{{_quoted(target)}, {_table(own)}}}" for target, own in calls)
+    path.write_text(_headers(headers) + f"local calls = {{\n{rows}\n}}\n" + ROTATE + DONE)
     return path
+
+
+def _table(fields: Mapping[str, str]) -> str:
+    return "{" + ", ".join(f"[{_quoted(name)}] = {_quoted(value)}" for name, value in fields.items()) + "}"
 
 
 def _headers(headers: Mapping[str, str]) -> str:

@@ -25,7 +25,7 @@ from benchmarks.peers.gateway import NO_LOG, Gateway, running_gateway
 from benchmarks.rounds import Series, run_rounds
 from benchmarks.seed import Catalogue, Size, catalogue, write_seed
 from benchmarks.upstream import small_answers
-from benchmarks.workload import HEADERS, KEY_HEADER, Cores
+from benchmarks.workload import HEADERS, Cores
 
 SMALL = Size(routes=10, keys=10)
 CALLS = 10  # different requests in the load's rotation, the same number for both sizes
@@ -92,8 +92,8 @@ def measure(options: argparse.Namespace) -> list[tuple[Loaded, Series]]:
             folder = Path(temporary) / name
             folder.mkdir()
             one = stack.enter_context(loaded(name, size, Place(folder, cores.proxy, upstream_port)))
-            calls = [(call.path, call.key or "") for call in one.entries.calls(options.calls)]
-            scripts[name] = rotating_script(folder / "load.lua", HEADERS, KEY_HEADER, calls)
+            calls = [(call.path, call.headers()) for call in one.entries.calls(options.calls)]
+            scripts[name] = rotating_script(folder / "load.lua", HEADERS, calls)
             gateways.append(one)
         contenders = [one.contender for one in gateways]
         series = run_rounds(

@@ -24,6 +24,8 @@ from microgateway.core.fields import (
 NO_BODY = 0
 CHUNKED = -1
 MOST_HOPS = 1_000_000_000  # that Max-Forwards may ask for; more is taken for as many (RFC 9110, 7.6.2)
+REQUEST_ID = b"x-request-id"
+TRACEPARENT = b"traceparent"
 
 _AUTHORITY = re.compile(
     rb"(?P<host>\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+)(?::(?P<port>[0-9]{0,5}))?\Z"
@@ -45,7 +47,8 @@ class FieldSection:
 
     `passed_on` are the end-to-end lines for the upstream, each with its line end. `host` is lower case, without port;
     `authority` is Host as it came. `body` is the length in bytes, NO_BODY or CHUNKED. `forwarding` are the fields in
-    which proxies speak of the client, to be believed or not. `api_key` and `authorization` are credentials.
+    which proxies speak of the client, to be believed or not. `api_key` and `authorization` are credentials. `ids` are
+    the fields of `request_id` and `traceparent`: requests of a client that differ in nothing else share the section.
     `has_extras`: there are lines that are passed on only sometimes, or changed. `values` are the values of `fields` by
     lower-case name, made when the first of them is asked for: `header` is the way to ask.
     """
@@ -63,6 +66,7 @@ class FieldSection:
         "forwarding",
         "has_extras",
         "host",
+        "ids",
         "length_field",
         "max_forwards",
         "passed_on",
@@ -99,6 +103,7 @@ class FieldSection:
         self.forwarding: list[Field] | None = None
         self.request_id: bytes | None = None
         self.traceparent: bytes | None = None
+        self.ids: tuple[Field, ...] = ()
         # Noted for the next request, since a connection keeps its section: who is behind the credential, and who says
         # so; what judgement has found out, and where it went
         self.recognised: Any = None
@@ -258,13 +263,20 @@ def _about_the_client(section: FieldSection, field: Field) -> None:
 
 
 def _request_id(section: FieldSection, field: Field) -> None:
-    if section.request_id is None and _SANE_REQUEST_ID.match(field.value):
+    if section.request_id is None and is_sane_id(field.name, field.value):
         section.request_id = field.value
+        section.ids = (*section.ids, field)
 
 
 def _traceparent(section: FieldSection, field: Field) -> None:
-    if section.traceparent is None and _TRACEPARENT.match(field.value):
+    if section.traceparent is None and is_sane_id(field.name, field.value):
         section.traceparent = field.value
+        section.ids = (*section.ids, field)
+
+
+def is_sane_id(name: bytes, value: bytes) -> bool:
+    """Whether this may be a request's id, or its traceparent, as `name` (lower case) says."""
+    return (_TRACEPARENT if name == TRACEPARENT else _SANE_REQUEST_ID).match(value) is not None
 
 
 def _dropped(section: FieldSection, field: Field) -> None:
@@ -304,7 +316,7 @@ def request_fields(api_key_field: bytes = b"x-api-key") -> FieldTable:
     look_alikes = {name for name, action in actions.items() if b"_" in name and action is _dropped}
     memory = dict.fromkeys((api_key_field, b"authorization", b"cookie", b"proxy-authorization"), Memory.PRIVATE)
     memory.update(dict.fromkeys(look_alikes, Memory.NONE))  # one of them looks like a credential, too
-    memory.update(dict.fromkeys((b"traceparent", b"x-request-id", b"if-none-match", b"date"), Memory.NONE))
+    memory.update(dict.fromkeys((TRACEPARENT, REQUEST_ID, b"if-none-match", b"date"), Memory.NONE))
     return FieldTable(actions, memory)
 
 
@@ -320,8 +332,8 @@ def _actions(api_key_field: bytes) -> dict[bytes, Action]:
         api_key_field: _api_key,
         b"authorization": _authorization,
         b"max-forwards": _max_forwards,
-        b"x-request-id": _request_id,
-        b"traceparent": _traceparent,
+        REQUEST_ID: _request_id,
+        TRACEPARENT: _traceparent,
     }
     guarded = (*_FRAMING_FIELDS, *FORWARDING_FIELDS, *_OTHER_FORWARDING_FIELDS, api_key_field)
     look_alikes = {alike for name in guarded for alike in _look_alikes(name)}

@@ -29,8 +29,9 @@ class RequestHead:
     """What a request says before its body. `path` is normalised; `query` has its question mark, or is empty.
 
     `host` and `authority` are the section's, unless the target is a whole URL, whose authority counts then (RFC 9112,
-    3.2.2). A connection keeps the head of a request that comes again, so what was made of it is noted here: `way` is
-    where it went, `lines` how it was written there, and `standing` what judgement has found out.
+    3.2.2). `request_id` and `traceparent` are the request's own, also where it shares its section with others. A
+    connection keeps the head of a request that comes again, so what was made of it is noted here: `way` is where it
+    went, `lines` how it was written there, and `standing` what judgement has found out.
     """
 
     __slots__ = (
@@ -42,8 +43,10 @@ class RequestHead:
         "minor_version",
         "path",
         "query",
+        "request_id",
         "section",
         "standing",
+        "traceparent",
         "way",
     )
 
@@ -65,6 +68,8 @@ class RequestHead:
         self.minor_version = 1
         self.host = section.host
         self.authority = section.authority
+        self.request_id = section.request_id
+        self.traceparent = section.traceparent
         self.keep_alive = b"close" not in section.connection
         self.standing: Any = None
         self.way: Any = None

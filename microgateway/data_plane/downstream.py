@@ -252,14 +252,14 @@ class Downstream(ClientConnection):
         if not self._requests_left:
             head.keep_alive, head.way = False, None
         client_ip = peer.ip if section.forwarding is None else peer.client_of(section.forwarding)
-        traceparent = section.traceparent
+        traceparent = head.traceparent
         if traceparent is None:
-            request_id, traceparent = identify(section, plane.ids)
+            request_id, traceparent = identify(head, plane.ids)
         else:  # as `identify` has it, written out
-            request_id = section.request_id or next(plane.ids)
+            request_id = head.request_id or next(plane.ids)
         exchange = Exchange(head.method, head.path, client_ip, now, wall, head.query, request_id, traceparent)
         if plane.tracer is not None:
-            plane.tracer.begin(exchange, section.traceparent)
+            plane.tracer.begin(exchange, head.traceparent)
         return exchange
 
     def _begin_body(self, forwarding: Forwarding, head: RequestHead, data: memoryview) -> None:
@@ -338,7 +338,7 @@ class Downstream(ClientConnection):
         plane = self._plane
         now = plane.now()
         head = RequestHead(b"HEAD" if data.startswith(b"HEAD ") else b"", FieldSection())
-        request_id, _ = identify(head.section, plane.ids)
+        request_id, _ = identify(head, plane.ids)
         exchange = Exchange(b"", b"", self.peer.ip, now, plane.wall(), request_id=request_id)
         self.write_problem(problem, head, exchange, request_done=False)
         self.exchange_ended(exchange, now, False, False)

@@ -1,15 +1,20 @@
 """The heads of one client connection: how large they may be, and what of the last one need not be read again."""
 
-from microgateway.core.field_sections import FieldSection, read_section
+from collections.abc import Iterable
+
+from microgateway.core.field_sections import TRACEPARENT, FieldSection, is_sane_id, read_section
 from microgateway.core.fields import Field, FieldTable, HeadError
 from microgateway.core.requests import RequestHead, check_request_line, read_request
 from microgateway.data_plane.options import Options
+
+Place = tuple[int, int, bytes]
+"""Of a field's value in a text: its start, its end, and the field's name in lower case."""
 
 
 class HeadReader:
     """Reads a connection's heads within their limits. Remembers its last header section, and lines with credentials."""
 
-    __slots__ = ("_last_section", "_last_text", "_options", "_private", "_table")
+    __slots__ = ("_id_places", "_last_section", "_last_text", "_options", "_private", "_table")
 
     def __init__(self, options: Options, table: FieldTable) -> None:
         self._options = options
@@ -17,27 +22,53 @@ class HeadReader:
         self._private: dict[bytes, Field] = {}
         self._last_text: bytes | None = None
         self._last_section: FieldSection | None = None
+        self._id_places: list[Place] | None = None  # in the last text; None: they have not been looked for
 
     def read(self, data: bytes, end: int) -> RequestHead:
         """The head that ends at `end`, its empty line left out. Raises `HeadError` with the status to answer.
 
-        Fields that are the same as in the connection's last request are not read again.
+        Fields that are the same as in the connection's last request, or the same but for its ids, are not read again.
         """
         line_end = data.find(b"\r\n")
         if line_end > self._options.max_request_line:
             raise _line_too_long(self._options.max_request_line)
-        text = data[line_end:end]
-        section = self._last_section
-        if section is None or text != self._last_text:
-            self._last_section = section = self._read_section(text)
-            self._last_text = text
-        return read_request(data[:line_end], section)
+        line, text, section = data[:line_end], data[line_end:end], self._last_section
+        if section is None:
+            return read_request(line, self._read_section(text))
+        if text == self._last_text:
+            return read_request(line, section)
+        ids = self._other_ids(text, section)
+        if ids is None:
+            return read_request(line, self._read_section(text))
+        head = read_request(line, section)
+        for name, value in ids:
+            if name == TRACEPARENT:
+                head.traceparent = value
+            else:
+                head.request_id = value
+        return head
 
     def forget(self) -> None:
         """What is remembered of the last request."""
         if self._last_section is not None:
-            self._last_text = self._last_section = None
+            self._last_text = self._last_section = self._id_places = None
             self._private.clear()
+
+    def _other_ids(self, text: bytes, section: FieldSection) -> list[tuple[bytes, bytes]] | None:
+        """The ids in fields that are the last ones but for them, by name; None where more differs, or their lengths."""
+        last = self._last_text
+        if last is None or len(text) != len(last) or not section.ids:
+            return None
+        if self._id_places is None:
+            self._id_places = _id_places(last, section.ids)
+        found, position = [], 0
+        for start, end, name in self._id_places:
+            value = text[start:end]
+            if text[position:start] != last[position:start] or not is_sane_id(name, value):
+                return None
+            found.append((name, value))
+            position = end
+        return found if text[position:] == last[position:] else None
 
     def check_beginning(self, data: bytes) -> None:
         """Part of a head. Raises `HeadError` where it can't become one that is read."""
@@ -60,7 +91,7 @@ class HeadReader:
             check_request_line(data[:line_end])
 
     def _read_section(self, text: bytes) -> FieldSection:
-        self._last_section = None  # what follows may raise
+        self._last_text = self._last_section = self._id_places = None  # what follows may raise
         options = self._options
         if len(text) > options.max_header_bytes:
             raise _head_too_large(options.max_header_bytes)
@@ -69,7 +100,20 @@ class HeadReader:
         if len(lines) > options.max_header_fields:
             detail = f"There are more than {options.max_header_fields} header fields."
             raise HeadError(detail, code="header_fields_too_many", status=431)
-        return read_section(lines, self._table, self._private)
+        self._last_section = section = read_section(lines, self._table, self._private)
+        self._last_text = text
+        return section
+
+
+def _id_places(text: bytes, ids: Iterable[Field]) -> list[Place]:
+    """Where the values of these fields stand, of those whose lines came in their normal form."""
+    places = []
+    for field in ids:
+        line = b"\r\n" + field.line
+        end = text.find(line) + len(line)
+        if end >= len(line) and text[end : end + 2] in (b"\r\n", b""):
+            places.append((end - len(field.value), end, field.name))
+    return places
 
 
 def _line_too_long(limit: int) -> HeadError:

@@ -4,7 +4,7 @@ from binascii import hexlify
 from collections.abc import Iterator
 from random import Random
 
-from microgateway.core.field_sections import FieldSection
+from microgateway.core.requests import RequestHead
 
 _AT_ONCE = 128  # ids made at a time: one of them costs a third then
 _OCTETS = 16  # of an id, which has 128 bits
@@ -18,12 +18,12 @@ def request_ids(random: Random) -> Iterator[bytes]:
             yield digits[start : start + 2 * _OCTETS]
 
 
-def identify(section: FieldSection, ids: Iterator[bytes]) -> tuple[bytes, bytes]:
+def identify(head: RequestHead, ids: Iterator[bytes]) -> tuple[bytes, bytes]:
     """The request's id and its W3C traceparent: the client's where they are sane, otherwise new ones.
 
     A new trace is not sampled, and has the new request id for its own.
     """
-    if section.traceparent is not None:
-        return section.request_id or next(ids), section.traceparent
+    if head.traceparent is not None:
+        return head.request_id or next(ids), head.traceparent
     trace_id = next(ids)
-    return section.request_id or trace_id, b"00-%b-%b-00" % (trace_id, next(ids)[:16])
+    return head.request_id or trace_id, b"00-%b-%b-00" % (trace_id, next(ids)[:16])

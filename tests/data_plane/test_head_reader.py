@@ -1,0 +1,134 @@
+"""A connection reads its heads as if each were the first: what it remembers of the last one changes nothing."""
+
+import random
+from typing import Any
+
+import pytest
+
+from microgateway.core.field_sections import request_fields
+from microgateway.core.fields import HeadError
+from microgateway.core.requests import RequestHead
+from microgateway.data_plane.head_reader import HeadReader
+from microgateway.data_plane.options import Options
+
+TRACE = b"traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+OTHER_TRACE = b"traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
+NO_TRACE = b"traceparent: 00-00000000000000000000000000000000-b7ad6b7169203331-00"
+LINES = [
+    TRACE,
+    OTHER_TRACE,
+    NO_TRACE,
+    TRACE.replace(b"traceparent: ", b"TraceParent:  "),
+    TRACE.upper(),
+    b"X-Request-Id: 1-abc",
+    b"X-Request-Id: 2-abc",
+    b"X-Request-Id: 1-abc no",
+    b"X-Request-Id: 2-abc no",
+    b"X-Request-Id:3-abc",
+    b"X-Other: 1",
+    b"X-Other: 2",
+    b"Connection: x-other",
+    b"Content-Length: 1",
+    b"Content-Length: 2",
+    b"X-API-Key: one",
+    b"X-API-Key: two",
+    b"Host: a",
+]
+
+
+def reader() -> HeadReader:
+    return HeadReader(Options(), request_fields())
+
+
+def head_of(*lines: bytes, start: bytes = b"GET /a HTTP/1.1") -> bytes:
+    return b"\r\n".join([start, b"Host: a.example", *lines]) + b"\r\n\r\n"
+
+
+def read(heads: HeadReader, message: bytes) -> RequestHead:
+    return heads.read(message, message.index(b"\r\n\r\n"))
+
+
+def facts(heads: HeadReader, message: bytes) -> dict[str, Any]:
+    """All that a head and its section say, or why there is none."""
+    try:
+        head = read(heads, message)
+    except HeadError as error:
+        return {"code": error.code, "status": error.status, "detail": str(error)}
+    section = head.section
+    said = {name: getattr(head, name) for name in RequestHead.__slots__ if name not in ("section", "standing", "way")}
+    for name in ("api_key", "body", "connection", "passed_on", "forwarding", "has_extras", "fields"):
+        said[f"section.{name}"] = getattr(section, name)
+    return said
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_any_fields_after_any_others(seed: int) -> None:
+    dice, heads = random.Random(seed), reader()
+    lines = dice.sample(LINES, dice.randrange(6))
+    for _ in range(40):
+        if lines and dice.random() < 0.8:
+            lines[dice.randrange(len(lines))] = dice.choice(LINES)
+        else:
+            lines = dice.sample(LINES, dice.randrange(6))
+        message = head_of(*lines, start=dice.choice((b"GET /a HTTP/1.1", b"GET /b?c HTTP/1.1")))
+        if dice.random() < 0.1:
+            heads.forget()
+        told = facts(heads, message)
+        assert told == facts(reader(), message)
+        if "code" in told:
+            heads = reader()  # such a connection ends
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ([TRACE], [OTHER_TRACE]),
+        ([b"A: b", TRACE, b"C: d"], [b"A: b", OTHER_TRACE, b"C: d"]),
+        ([b"X-Request-Id: 1-abc", b"A: b", TRACE], [b"X-Request-Id: 2-abc", b"A: b", OTHER_TRACE]),
+        ([TRACE, b"X-Request-Id: 1-abc"], [TRACE, b"X-Request-Id: 2-abc"]),
+    ],
+)
+def test_fields_that_differ_in_their_ids_alone_are_not_read_again(first: list[bytes], second: list[bytes]) -> None:
+    """Every request of a client that traces has ids of its own."""
+    heads = reader()
+    one, other = read(heads, head_of(*first)), read(heads, head_of(*second))
+    assert other.section is one.section
+    assert (other.request_id, other.traceparent) != (one.request_id, one.traceparent)
+    once_more = read(heads, head_of(*first))
+    assert once_more.section is one.section
+    assert (once_more.request_id, once_more.traceparent) == (one.request_id, one.traceparent)
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        [NO_TRACE, b"A: b"],
+        [OTHER_TRACE, b"A: c"],
+        [OTHER_TRACE, b"A: b", b"C: d"],
+        [b"A: b", OTHER_TRACE],
+        [OTHER_TRACE[:-2] + b"\t0", b"A: b"],
+    ],
+)
+def test_where_more_differs_they_are(second: list[bytes]) -> None:
+    heads = reader()
+    one, other = read(heads, head_of(TRACE, b"A: b")), read(heads, head_of(*second))
+    assert other.section is not one.section
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        [[b"X-Request-Id: 1-abc no", b"X-Request-Id: 1-abc"], [b"X-Request-Id: 2-abc no", b"X-Request-Id: 1-abc"]],
+        [
+            [b"X-Request-Id: 1-abc"],
+            [b"X-Request-Id: 2-abc"],
+            [b"X-Another-Id: 2-abc", TRACE],
+            [b"X-Another-Id: 3-abc", TRACE],
+        ],
+    ],
+    ids=["in a line that only begins like it", "in what came before the last"],
+)
+def test_an_id_is_not_looked_for_in_the_wrong_place(sections: list[list[bytes]]) -> None:
+    heads = reader()
+    for lines in sections:
+        assert facts(heads, head_of(*lines)) == facts(reader(), head_of(*lines))
