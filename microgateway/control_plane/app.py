@@ -21,6 +21,7 @@ from microgateway.control_plane import (
     pages,
     prometheus,
     rate_limits,
+    rollback,
     routes,
     service_health,
     services,
@@ -99,6 +100,7 @@ def _include_routers(app: FastAPI) -> None:
         logs,
         gateway,
         history,
+        rollback,
         live_stream,
     )
     for resource in resources:

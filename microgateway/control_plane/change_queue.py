@@ -5,7 +5,8 @@ that got no answer from the database may have been done: the next change looks f
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any, Literal, TypeVar
 
 from microgateway.background import tell_failure
@@ -47,6 +48,12 @@ class ChangeQueue:
         except asyncio.CancelledError:
             task.add_done_callback(_tell_mistake)  # nobody else hears of it any more
             raise
+
+    @asynccontextmanager
+    async def pause(self) -> AsyncIterator[None]:
+        """Nothing is changed meanwhile: for who reads more than one answer of the database tells."""
+        async with self._turn:
+            yield
 
     async def settle(self) -> None:
         """Returns when no change is under way."""

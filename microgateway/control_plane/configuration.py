@@ -15,13 +15,16 @@ from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from microgateway.clock import Clock
 from microgateway.control_plane.change_queue import ChangeQueue
+from microgateway.control_plane.differences import Difference, differences
 from microgateway.control_plane.editions import Edition, Editions
 from microgateway.control_plane.gateway_batches import Configuration as Proposed
 from microgateway.control_plane.merge_patch import merged
 from microgateway.control_plane.mint import IssuedKey, Mint
 from microgateway.control_plane.proposals import proposed_keys, proposed_table
+from microgateway.control_plane.restoring import Restoration, RestoreRequest, planned, restored_table
 from microgateway.control_plane.routing_table import RoutingTable, route_in_use, service_in_use
 from microgateway.control_plane.seed import NOTHING_SEEDED, Seeded, read_seed
+from microgateway.control_plane.table_changes import change_between
 from microgateway.core.circuit import CircuitPolicy
 from microgateway.core.token_bucket import Limit
 from microgateway.entities import (
@@ -159,6 +162,39 @@ class Configuration:
             for key in proposed_keys(known, change, table.services, self._mint):
                 snapshot = snapshot.with_key(key)
         return snapshot.numbered(self._snapshot.version)
+
+    async def differences(self, version: int, other: int | None) -> tuple[list[Difference], int]:
+        """What is different in another version, None: that in force; and which that is. Raises `VersionNotKeptError`.
+
+        No change is made meanwhile.
+        """
+        async with self._changes.pause():
+            after = self._snapshot.version if other is None else other
+            return await differences(self.repository, version, after), after
+
+    async def rehearse_restore(self, version: int, asked: RestoreRequest) -> Restoration:
+        """What `restore` would do; the snapshot has the number of that in force.
+
+        It raises what that would raise, but where the database itself objects.
+        """
+        async with self._changes.pause():
+            restoration, _ = await self._restoration(version, asked)
+            return restoration._replace(snapshot=restoration.snapshot.numbered(self._snapshot.version))
+
+    @_in_turn
+    async def restore(self, version: int, asked: RestoreRequest) -> Restoration:
+        """Makes the configuration what it was, as one change; as far as `RestoreRequest` says, for keys.
+
+        Raises `VersionNotKeptError`, and `ConflictError`, `ConfigurationError` or `InvalidEntityError` where it would
+        make no sense any more: then nothing is changed.
+        """
+        restoration, step = await self._restoration(version, asked)
+        if step is None:
+            return restoration
+        await self.repository.restore(version, restoration.put_back())
+        self._issuers = restoration.issuers(self._issuers)
+        await self._take(step)
+        return restoration._replace(snapshot=self._snapshot)
 
     async def settle(self) -> None:
         """Returns when no change is under way; called before the database is closed."""
@@ -341,6 +377,24 @@ class Configuration:
         snapshot = await self._compile(table, await repository.keys.fold(self._snapshot.with_keys))
         self._issuers = {issuer.id: issuer for issuer in await repository.token_issuers.fold(list)}
         await self._take(_Step(None, snapshot.with_issuers(self._issuers.values()), table))
+
+    async def _restoration(self, version: int, asked: RestoreRequest) -> tuple[Restoration, _Step | None]:
+        """What is to be done, and what is in force when it is; None: nothing has to be."""
+        if asked.if_version not in (None, self._snapshot.version):
+            why = f"Version {self._snapshot.version} is in force, and no longer {asked.if_version}."
+            raise ConflictError(why, field="if_version")
+        restoration = await planned(self.repository, self._snapshot, self._mint, version, asked)
+        if not restoration.changes:
+            return restoration, None
+        table = await restored_table(self.repository, self._table, restoration.changes)
+        keys = self._snapshot.change_of_keys(restoration.keys(), restoration.issuers(self._issuers).values())
+        change = change_between(self._table, table, self._circuit_defaults)
+        if change is not None:
+            step = self._step(change._replace(keys=keys), table)
+        else:
+            base = self._snapshot.with_change(SnapshotChange(keys=keys))
+            step = _Step(None, await self._compile(table, base), table)
+        return restoration._replace(snapshot=step.snapshot), step
 
     async def _adopt_issuers(self, issuers: Mapping[str, TokenIssuer]) -> None:
         self._issuers = issuers

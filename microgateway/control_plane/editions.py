@@ -5,7 +5,7 @@ which takes time; so versions between which only keys were changed share them.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ from microgateway.control_plane.gateway_batches import Configuration as Proposed
 from microgateway.control_plane.mint import IssuedKey, Mint
 from microgateway.control_plane.proposals import proposed_keys, proposed_table
 from microgateway.control_plane.routing_table import RoutingTable
+from microgateway.control_plane.table_changes import change_between
 from microgateway.core.circuit import CircuitPolicy
 from microgateway.entities import (
     ApiKey,
@@ -27,18 +28,16 @@ from microgateway.entities import (
     ServiceSpec,
     TokenIssuer,
 )
-from microgateway.persistence.configuration_history import EVERYTHING, PastChange
+from microgateway.persistence.configuration_history import EVERYTHING, PastChange, to_undo
 from microgateway.persistence.entity_table import EntityTable
 from microgateway.persistence.repository import Repository
-from microgateway.snapshot import Snapshot, SnapshotChange, Upstream, change_of_route
-from microgateway.snapshot.rules import PlacedRule
+from microgateway.snapshot import Snapshot
 
 MOST_TABLES = 4  # compiled ones that are kept
 TABLE_KINDS = frozenset(("service", "route", "rate_limit", EVERYTHING))
 
 E = TypeVar("E", bound=BaseModel)
 Kept = TypeVar("Kept", Service, Route, RateLimitRule, ApiKey)
-Befores = dict[str, PastChange]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +76,7 @@ class Editions:
         first = next((change.number for change in changes if change.kind in TABLE_KINDS), None)
         edition = self._tables.get(first) or await self._compiled(first, changes)
         snapshot = self._with_keys(edition.snapshot, changes)
-        issuers = await self._undone(self._repository.token_issuers, self._latest.issuers, _of(changes, "token_issuer"))
+        issuers = await self._undone("token_issuer", self._latest.issuers, changes)
         if issuers != self._latest.issuers:
             snapshot = snapshot.with_issuers(issuers.values())
         return Edition(edition.table, issuers, snapshot.numbered(version))
@@ -91,9 +90,8 @@ class Editions:
         table = proposed_table(edition.table, change, self._mint)
         snapshot = await asyncio.to_thread(table.compiled, edition.snapshot, self._defaults)
         if change.keys or "keys" in change.whole:
-            past = _of(await self._since(version), "key")
             keys = await self._repository.keys.fold(lambda all_of_them: {key.id: key for key in all_of_them})
-            known = await self._undone(self._repository.keys, keys, past)
+            known = await self._undone("key", keys, await self._since(version))
             valid = {key.id: key for key in known.values() if not key.is_revoked()}
             for key in proposed_keys(valid, change, table.services, self._mint):
                 snapshot = snapshot.with_key(key)
@@ -106,55 +104,34 @@ class Editions:
             self._changes_from = version
         return [change for change in self._changes if change.number >= version]
 
-    async def _compiled(self, first: int | None, changes: Iterable[PastChange]) -> Edition:
+    async def _compiled(self, first: int | None, changes: Sequence[PastChange]) -> Edition:
         """With the keys and issuers in force. `first` is the number of the first change since that is undone here."""
-        latest, repository = self._latest, self._repository
+        latest = self._latest
         if first is None:
             return latest
-        table = RoutingTable.of({}, {}, {})
-        if not any(change.kind == EVERYTHING for change in changes):
-            table = RoutingTable.of(
-                await self._undone(repository.services, latest.table.services, _of(changes, "service")),
-                await self._undone(repository.routes, latest.table.routes, _of(changes, "route")),
-                await self._undone(repository.rate_limits, latest.table.rate_limits, _of(changes, "rate_limit")),
-            )
-        snapshot = self._stepped(table)
-        if snapshot is None:
+        table = RoutingTable.of(
+            await self._undone("service", latest.table.services, changes),
+            await self._undone("route", latest.table.routes, changes),
+            await self._undone("rate_limit", latest.table.rate_limits, changes),
+        )
+        change = change_between(latest.table, table, self._defaults)
+        if change is not None:
+            snapshot = latest.snapshot.apart().with_change(change)
+        else:
             snapshot = await asyncio.to_thread(table.compiled, latest.snapshot, self._defaults)
         while len(self._tables) >= MOST_TABLES:
             del self._tables[next(iter(self._tables))]
         self._tables[first] = edition = Edition(table, latest.issuers, snapshot)
         return edition
 
-    def _stepped(self, table: RoutingTable) -> Snapshot | None:
-        """By a change to the one in force; None where that has to find places for what has been deleted since."""
-        latest, defaults = self._latest.table, self._defaults
-        kinds = ("services", "routes", "rate_limits")
-        if any(getattr(table, kind).keys() - getattr(latest, kind).keys() for kind in kinds):
-            return None
-        routes = [
-            change_of_route(latest.routes[route_id], route, latest.ages[route_id])
-            for route_id, route in _different(latest.routes, table.routes).items()
-        ]
-        change = SnapshotChange(
-            upstreams={
-                service_id: None if service is None else Upstream.of_service(service, defaults)
-                for service_id, service in _different(latest.services, table.services).items()
-            },
-            limits={
-                rule_id: None if rule is None else PlacedRule.of(rule)
-                for rule_id, rule in _different(latest.rate_limits, table.rate_limits).items()
-            },
-            gone=tuple(gone for each in routes for gone in each.gone),
-            routes=tuple(rule for each in routes for rule in each.routes),
-        )
-        return self._latest.snapshot.apart().with_change(change)
-
-    async def _undone(self, table: EntityTable[E], present: Mapping[str, E], befores: Befores) -> Mapping[str, E]:
+    async def _undone(self, kind: str, present: Mapping[str, E], changes: Iterable[PastChange]) -> Mapping[str, E]:
         """What was there, the oldest first: what was deleted since has its place among the others again."""
+        is_seeded, befores = to_undo(changes, kind)
         if not befores:
-            return present
-        kept = {entity_id: entity for entity_id, entity in present.items() if entity_id not in befores}
+            return {} if is_seeded else present
+        table: EntityTable[E] = self._repository.table(kind)
+        staying = {} if is_seeded else present
+        kept = {entity_id: entity for entity_id, entity in staying.items() if entity_id not in befores}
         columns = {key: before for key, change in befores.items() if (before := change.before) is not None}
         if not columns:
             return kept
@@ -163,9 +140,9 @@ class Editions:
         return {key: together[key] for key in sorted(together, key=lambda key: numbers.get(key, 0))}
 
     def _with_keys(self, snapshot: Snapshot, changes: Iterable[PastChange]) -> Snapshot:
-        befores = _of(changes, "key")
-        if any(change.kind == EVERYTHING for change in changes):
-            return snapshot.with_keys(())
+        is_seeded, befores = to_undo(changes, "key")
+        if is_seeded:
+            return snapshot.with_keys(())  # keys are never deleted: before a seed there were none
         if not befores:
             return snapshot
         past = {
@@ -173,20 +150,6 @@ class Editions:
             for key_id, change in befores.items()
         }
         return snapshot.with_past_keys(past)
-
-
-def _different(now: Mapping[str, E], then: Mapping[str, E]) -> dict[str, E | None]:
-    """What was another one then, or, with None, was not there."""
-    return {key: then.get(key) for key, entity in now.items() if then.get(key) is not entity}
-
-
-def _of(changes: Iterable[PastChange], kind: str) -> Befores:
-    """The first of these changes to each thing of this kind: before it, things were as they were."""
-    befores: Befores = {}
-    for change in changes:
-        if change.kind == kind:
-            befores.setdefault(change.id, change)
-    return befores
 
 
 class _SameIds(Mint):

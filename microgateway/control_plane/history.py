@@ -8,23 +8,27 @@ from pydantic import BaseModel
 
 from microgateway.control_plane.configuration import Configuration
 from microgateway.control_plane.dependencies import Here, Listing, WhichPart
+from microgateway.control_plane.differences import HASHES
 from microgateway.control_plane.problems import documented
 from microgateway.errors import NotFoundError
 from microgateway.persistence.configuration_history import EVERYTHING, PastChange
 
 router = APIRouter(prefix="/api/config", tags=["configuration"])
 
-HASHES = {"key_hash", "previous_hash"}
+Kind = Literal["service", "route", "rate_limit", "key", "token_issuer"]
 WhichVersion = Annotated[int, Path(ge=1, le=2**53)]
 
 
 class ChangeAnswer(BaseModel):
-    """A change, and the `version` to which it led. `name` is what people call what was changed: a route's path."""
+    """A change, and the `version` to which it led. `name` is what people call what was changed: a route's path.
+
+    The `id` of a restore is the version that was restored.
+    """
 
     version: int
     at: datetime
-    action: Literal["create", "change", "delete", "seed"]
-    kind: Literal["service", "route", "rate_limit", "key", "token_issuer", "configuration"]
+    action: Literal["create", "change", "delete", "seed", "restore"]
+    kind: Kind | Literal["configuration"]
     id: str
     name: str
 
@@ -64,7 +68,7 @@ async def told_history(configuration: Configuration, *, limit: int, offset: int)
 
 @router.get("/history/{version}", responses=documented(404))
 async def get_change(here: Here, version: WhichVersion) -> ChangeDetails:
-    """The change that led to this version, with what it changed."""
+    """The change that led to this version, with what it changed. What a seed or a restore changed, its `diff` tells."""
     change, later = await here.repository.history.get(version)
     if change.kind == EVERYTHING:
         return ChangeDetails.model_validate(_told(change) | {"before": None, "after": None, "fields": []})

@@ -1,6 +1,6 @@
 """One table of entities: a row is an entity, a column is one of its fields."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -18,6 +18,7 @@ from microgateway.persistence.database import Database, translated_errors
 E = TypeVar("E", bound=BaseModel)
 T = TypeVar("T")
 ROWS_AT_A_TIME = 2_000  # how many rows are in memory at once when all are read or written
+IDS_AT_A_TIME = 500  # in one statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,14 @@ class Page(Generic[E]):
 
     items: Sequence[E]
     total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Placed(Generic[E]):
+    """An entity with its running number, which is its place among the others."""
+
+    entity: E
+    number: int
 
 
 class UnreadableRowError(MicroGatewayError):
@@ -115,9 +124,19 @@ class EntityTable(Generic[E]):
             return {row.id: row.number for row in await connection.execute(query)}
 
     def of_columns(self, before: dict[str, Any]) -> E:
-        """What the history has kept of one."""
+        """What the history has kept of one. A column that its table had not yet has the field's default."""
         values = columns_of(self._table, before)
-        return self._of_row([values.get(name) for name in self._names])
+        return self._of_values({name: values[name] for name in self._names if name in values})
+
+    async def placed(self, ids: Collection[str] | None = None) -> dict[str, Placed[E]]:
+        """Those of these that there are, by id; None: all of them."""
+        query, found = self._select().add_columns(self._table.c.number), list[Row[Any]]()
+        async with self._reading() as connection:
+            if ids is None:
+                found.extend(await connection.execute(query))
+            for some in in_batches(ids or ()):
+                found.extend(await connection.execute(query.where(self._table.c.id.in_(some))))
+        return {row.id: Placed(self._of_row(row[:-1]), row.number) for row in found}
 
     async def count(self) -> int:
         async with self._reading() as connection:
@@ -137,7 +156,9 @@ class EntityTable(Generic[E]):
             yield self._of_row(row)
 
     def _of_row(self, row: Row[Any] | Sequence[Any]) -> E:
-        values = dict(zip(self._names, row, strict=True))
+        return self._of_values(dict(zip(self._names, row, strict=True)))
+
+    def _of_values(self, values: dict[str, Any]) -> E:
         try:
             return self._entity.model_validate(values)
         except ValidationError as error:
@@ -165,3 +186,10 @@ class EntityTable(Generic[E]):
     def _refuse_absent(self, entity_id: str, changed: int) -> None:
         if not changed:
             raise NotFoundError(self._kind, entity_id)
+
+
+def in_batches(ids: Iterable[str]) -> Iterator[list[str]]:
+    """So many as one statement takes."""
+    left = iter(ids)
+    while some := list(islice(left, IDS_AT_A_TIME)):
+        yield some

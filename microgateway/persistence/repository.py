@@ -1,5 +1,6 @@
 """What is configured, as it is kept: services, routes, rate limit rules, API keys and token issuers."""
 
+import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -12,12 +13,15 @@ from microgateway.errors import ConfigurationError, ConflictError, MicroGatewayE
 from microgateway.persistence import tables
 from microgateway.persistence.configuration_history import (
     EVERYTHING,
+    RESTORE,
     ConfigurationHistory,
     HistoryBounds,
     Journal,
+    packed_json,
 )
 from microgateway.persistence.database import Database, translated_errors
 from microgateway.persistence.entity_table import EntityTable
+from microgateway.persistence.putting_back import PutBack, put_back
 
 E = TypeVar("E", bound=BaseModel)
 
@@ -72,6 +76,24 @@ class Repository:
                 self.history.committed()
             except IntegrityError as error:
                 raise ConflictError("A service's name or a key's text is there twice.", field="services") from error
+
+    async def restore(self, version: int, changes: Iterable[PutBack]) -> None:
+        """All of these, or none, as one change that tells which version was restored.
+
+        Raises `ConflictError` where somebody else's rows are in the way.
+        """
+        with translated_errors():
+            try:
+                async with self._database.writing.begin() as connection:
+                    befores = await put_back(connection, tables.ENTITIES, changes)
+                    packed = await asyncio.to_thread(packed_json, befores)
+                    await self.history.note(connection, RESTORE, EVERYTHING, str(version), f"version {version}", packed)
+                self.history.committed()
+            except IntegrityError as error:
+                raise ConflictError(
+                    "The database holds something of which this gateway does not know, and which is in the way.",
+                    field="version",
+                ) from error
 
     async def ping(self) -> None:
         """Raises `DatabaseUnavailableError` when the database does not answer."""

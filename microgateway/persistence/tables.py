@@ -179,6 +179,15 @@ token_issuers = Table(
     Column("updated_at", UtcDateTime, nullable=False),
 )
 
+# What operators configure, as the history calls it. What others refer to comes before these
+ENTITIES = {
+    "service": services,
+    "route": routes,
+    "rate_limit": rate_limit_rules,
+    "key": api_keys,
+    "token_issuer": token_issuers,
+}
+
 # No foreign keys: what is written late of something that has just gone is no error
 key_usage = Table(
     "key_usage",

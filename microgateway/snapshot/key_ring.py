@@ -69,6 +69,15 @@ class KeyRing:
         forgotten = () if before is None else tuple(each for each in before.digests if each not in by_digest)
         return KeyChange(by_digest, {key.id: principal}, forgotten)
 
+    def changes_to(self, keys: Iterable[ApiKey]) -> KeyChange:
+        """What several keys change."""
+        changes = [self.change_to(key) for key in keys]
+        return KeyChange(
+            dict(chain.from_iterable(change.by_digest.items() for change in changes)),
+            dict(chain.from_iterable(change.by_id.items() for change in changes)),
+            tuple(chain.from_iterable(change.forgotten_digests for change in changes)),
+        )
+
     def with_past_keys(self, past: Mapping[str, ApiKey | None]) -> "KeyRing":
         """A key ring with these keys as they were, by id; None: there was none yet."""
         present = [principal for key_id in past if (principal := self._by_id.find(key_id)) is not None]

@@ -82,10 +82,13 @@ class Snapshot:
 
     def change_of_issuers(self, issuers: Iterable[TokenIssuer]) -> SnapshotChange:
         """To these token issuers; one that is off is left out, and one that has not changed stays."""
+        return SnapshotChange(keys=KeyChange(issuers=self._kept_issuers(issuers)))
+
+    def _kept_issuers(self, issuers: Iterable[TokenIssuer]) -> dict[str, Issuer]:
         before = {issuer.id: issuer for issuer in self.keys.issuers.values()}
         compiled = [Issuer.of_entity(entity) for entity in issuers if entity.enabled]
         kept = [before[new.id] if new.id in before and _same(before[new.id], new) else new for new in compiled]
-        return SnapshotChange(keys=KeyChange(issuers={issuer.issuer: issuer for issuer in kept}))
+        return {issuer.issuer: issuer for issuer in kept}
 
     def with_issuers(self, issuers: Iterable[TokenIssuer]) -> "Snapshot":
         """This one with these token issuers and no others."""
@@ -93,6 +96,10 @@ class Snapshot:
 
     def change_of_key(self, key: ApiKey) -> SnapshotChange:
         return SnapshotChange(keys=self.keys.change_to(key))
+
+    def change_of_keys(self, keys: Iterable[ApiKey], issuers: Iterable[TokenIssuer]) -> KeyChange:
+        """To several keys, and to these token issuers."""
+        return self.keys.changes_to(keys)._replace(issuers=self._kept_issuers(issuers))
 
     def with_key(self, key: ApiKey) -> "Snapshot":
         """This one with a key created, changed or revoked."""

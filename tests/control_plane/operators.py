@@ -21,6 +21,9 @@ class Operators:
 
     async def change(self) -> None:
         """Something; not all that is tried may be done."""
+        if self._number and self._random.random() < 0.1:
+            await self._restore()
+            return
         kinds = ["services", "routes", "routes", "routes", "keys", "keys", "rate-limits", "token-issuers"]
         kind = self._random.choice(kinds) if self._number else "services"
         there = (await self._control.get(f"/api/{kind}"))["items"]
@@ -37,6 +40,13 @@ class Operators:
             self._remember(await self._control.client.post(f"{one}/rotate", json={"overlap_seconds": 60}))
         else:
             await self._control.client.patch(one, json={"enabled": self._random.random() < 0.8})
+
+    async def _restore(self) -> None:
+        latest = self._control.configuration.snapshot.version
+        version = self._random.randint(1, latest)
+        wishes = {"new_keys": self._random.choice(["keep", "disable"])}
+        answer = await self._control.client.post(f"/api/config/history/{version}/restore", json=wishes)
+        assert answer.status_code == 200, answer.text
 
     def _remember(self, answer: httpx2.Response) -> None:
         if "key" in answer.json():

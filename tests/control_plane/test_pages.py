@@ -145,6 +145,8 @@ async def test_the_description_covers_the_api(control: Control) -> None:
         "/api/gateway/jobs/{job_id}": ["delete", "get"],
         "/api/config/history": ["get"],
         "/api/config/history/{version}": ["get"],
+        "/api/config/history/{version}/diff": ["get"],
+        "/api/config/history/{version}/restore": ["post"],
         "/metrics": ["get"],
         "/health": ["get"],
         "/livez": ["get"],

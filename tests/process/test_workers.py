@@ -122,6 +122,37 @@ def test_a_change_is_in_force_everywhere_when_the_call_returns(gateway: Gateway,
     assert [row["configuration_version"] for row in rows] == [version] * CONNECTIONS  # whichever worker it was
 
 
+def test_a_version_that_is_restored_is_in_force_everywhere_when_the_call_returns(
+    gateway: Gateway, upstream: Upstream
+) -> None:
+    """By a change where nothing comes back, by all of it where something does; a row's version is whose it was."""
+
+    def restore(version: int) -> int:
+        answer = gateway.operator.http.post(f"/api/config/history/{version}/restore")
+        assert answer.status_code == 200, answer.text
+        restored: int = answer.json()["version"]
+        return restored
+
+    key = create_key(gateway, name="held", requests_per_minute=10_000, burst_size=1_000)
+    service = gateway.operator.create_public_route("/restored", upstream.url)
+    asked, keyed = request("/restored"), request("/kept", key["key"])
+    with_it: int = gateway.operator.http.get("/api/config/history").json()["version"]
+    gateway.operator.change("services", service["id"], enabled=False)
+    gateway.operator.create("routes", path="/kept", service_id=service["id"])
+    assert spread(gateway, asked) == spread(gateway, keyed) == {503: CONNECTIONS}
+    restore(with_it)
+    assert (spread(gateway, asked), spread(gateway, keyed)) == ({200: CONNECTIONS}, {404: CONNECTIONS})
+    (route,) = (route for route in gateway.operator.all("routes") if route["path"] == "/restored")
+    gateway.operator.delete("routes", route["id"])
+    assert spread(gateway, asked) == {401: CONNECTIONS}
+    version = restore(with_it)
+    assert spread(gateway, request("/restored/again")) == {200: CONNECTIONS}
+    rows = gateway.operator.http.get(f"/api/logs?path=/restored/again&page_size={CONNECTIONS}").json()["items"]
+    assert [row["configuration_version"] for row in rows] == [version] * CONNECTIONS
+    told = gateway.operator.http.get(f"/api/gateway/rows/{rows[0]['id']}").json()
+    assert (told["is_served"], told["answer"]["configuration_version"]) == (True, version)
+
+
 def test_as_process_1_it_reaps_what_others_leave_behind(gateway: Gateway) -> None:
     """The log's writer is a child of the control process; when that is killed, process 1 has to see to its end."""
     (control,) = processes(gateway, "control")
