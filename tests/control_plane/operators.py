@@ -7,6 +7,8 @@ import httpx2
 
 from tests.control_plane.control import Control
 
+RECENT = 4  # versions
+
 
 class Operators:
     """They have a gateway in front of one service's URL. `secrets` are the texts of all keys that they ever made."""
@@ -21,7 +23,7 @@ class Operators:
 
     async def change(self) -> None:
         """Something; not all that is tried may be done."""
-        if self._number and self._random.random() < 0.1:
+        if self._number and self._random.random() < 0.06:
             await self._restore()
             return
         kinds = ["services", "routes", "routes", "routes", "keys", "keys", "rate-limits", "token-issuers"]
@@ -43,7 +45,7 @@ class Operators:
 
     async def _restore(self) -> None:
         latest = self._control.configuration.snapshot.version
-        version = self._random.randint(1, latest)
+        version = self._random.randint(max(1, latest - RECENT), latest)
         wishes = {"new_keys": self._random.choice(["keep", "disable"])}
         answer = await self._control.client.post(f"/api/config/history/{version}/restore", json=wishes)
         assert answer.status_code == 200, answer.text

@@ -51,6 +51,7 @@ class TestEditions:
             pictures[control.configuration.snapshot.version] = picture(control.configuration.editions().latest)
             await operators.change()
         assert len(pictures) > CHANGES / 2
+        assert "restore" in {change.action for change in control.changes}
         editions = control.configuration.editions()
         for version, was in pictures.items():
             assert picture(await editions.at(version)) == was

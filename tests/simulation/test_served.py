@@ -86,11 +86,12 @@ async def replayed(control: Control, **asked: Any) -> Any:
     return job["result"]
 
 
-@pytest.mark.parametrize("seed", [0, 5])
+@pytest.mark.parametrize("seed", [0, 20])
 async def test_under_what_served_it_nothing_changes_and_every_row_is_explained(control: Control, seed: int) -> None:
     rows = await lived(control, seed)
     versions = Counter(row["configuration_version"] for row in rows)
     assert len(versions) > 10
+    assert "restore" in {change.action for change in control.changes}
     assert {row["code"] for row in rows} >= OF_STATE | {"", "api_key_invalid", "route_not_found", "service_disabled"}
 
     told = await replayed(control, against="served")
