@@ -84,7 +84,7 @@ export function mount(view, { query, signal }) {
     const totals = points.map(({ values }) => sum(values, Object.keys(values)));
     tiles.rate.update(rate(figures.requests_per_second.value), figures.requests_per_second, totals);
     tiles.errors.update(percent(figures.error_rate.value), figures.error_rate, points.map(({ values }, place) => (totals[place] ? sum(values, ["upstream_error", "gateway_error"]) / totals[place] : 0)));
-    for (const name of ["p50", "p95", "p99"]) tiles[name].update(milliseconds(figures.latency_ms[name].value), figures.latency_ms[name], durations.map(({ values }) => values[name]));
+    for (const name of ["p50", "p95", "p99"]) tiles[name].update(figures.requests.value ? milliseconds(figures.latency_ms[name].value) : "–", figures.latency_ms[name], durations.map(({ values }) => values[name]));
     tiles.flight.update(count(figures.in_flight), null, inFlight);
     const refused = { value: figures.refused.value + figures.limited.value, previous: figures.refused.previous === null ? null : figures.refused.previous + figures.limited.previous };
     tiles.refused.update(count(refused.value), refused, points.map(({ values }) => sum(values, ["refused", "limited"])));

@@ -14,7 +14,7 @@ export function replayFields() {
   return [
     { name: "since", kind: "select", label: "Requests of", options: PERIODS, default: "24h" },
     { name: "until", label: "Until", optional: true, mono: true, placeholder: "now", hint: "So long ago, as 10m, or a moment." },
-    { name: "configuration", kind: "json", label: "What would be different", wide: true, placeholder: EXAMPLE, hint: "services, routes, keys and rate_limits, each by name or id. A value is merged into what there is, null takes it away, an unknown name makes a new one." },
+    { name: "configuration", kind: "json", label: "What would be different", wide: true, placeholder: EXAMPLE, hint: "services, routes, keys and rate_limits, each by name or id. A value is merged into what there is, null takes it away, an unknown name makes a new one, except of a key." },
     { group: "Before that", fields: [{ name: "warm_up_seconds", kind: "number", label: "Warm up", default: 600, hint: "Seconds before the period in which buckets and circuits become what they were." }] },
   ];
 }

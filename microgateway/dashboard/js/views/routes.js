@@ -134,7 +134,7 @@ function warningBadge({ code, detail }) {
 }
 
 function warningNote({ detail, example }) {
-  return h("p", { class: "note tone-warn" }, h("strong", {}, detail), " For example ", h("code", {}, `${example.method} ${example.path}${example.query ? `?${example.query}` : ""}`), example.host ? [" at ", h("code", {}, example.host)] : "", ".");
+  return h("p", { class: "note tone-warn" }, h("strong", {}, detail), " For example ", h("code", {}, `${example.method} ${example.path}${example.query ? `?${example.query}` : ""}`), example.host && example.host !== "any" ? [" at ", h("code", {}, example.host)] : "", ".");
 }
 
 function policyOf(route) {

@@ -169,10 +169,15 @@ function drawDetails(body, service, circuit, health, onReset) {
       circuit.mode !== "auto" && ["Mode", circuit.mode.replace("_", " ")],
       ["Opens", circuit.trip === "rate" ? `at ${percent(circuit.failure_rate)} failures of ${circuit.minimum_calls} calls or more in ${duration(circuit.window_seconds)}` : `after ${circuit.failure_threshold} failures in a row`],
       ["Failures in a row", String(circuit.failures)],
-      ["Tries again", circuit.state === "open" ? `in ${duration(circuit.retry_after_seconds)}` : `${duration(circuit.recovery_timeout)} after it opened`],
+      circuit.mode === "auto" && ["Tries again", triesAgain(circuit)],
     ]),
     h("ol", { class: "history" }, circuit.history.slice(0, 12).map(transition)));
   if (hadFocus && !body.contains(document.activeElement)) body.querySelector("button")?.focus();
+}
+
+function triesAgain({ state, retry_after_seconds: wait, recovery_timeout: timeout }) {
+  if (state !== "open") return `${duration(timeout)} after it opened`;
+  return wait > 0 ? `in ${duration(wait)}` : "with the next request";
 }
 
 function transition({ at, after, by, reason }) {
