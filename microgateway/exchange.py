@@ -1,6 +1,6 @@
-"""What the data plane tells everybody else:
+"""What the data plane tells everybody else: what became of each request, and whom it trusts no more, or again.
 
-the record of one request, the answers that the gateway makes itself, and changes of whom it trusts.
+Here, too, are the things that a record names: the judgement, and the answers that the gateway makes itself.
 """
 
 from collections.abc import Callable

@@ -124,6 +124,7 @@ def check_names_differ(conditions: list[HeaderCondition] | list[QueryCondition])
 
 
 def compiled_conditions(headers: list[HeaderCondition], query: list[QueryCondition]) -> Conditions:
+    """All of a route's, as the router asks them."""
     return Conditions(
         tuple(condition.compiled() for condition in headers), tuple(condition.compiled() for condition in query)
     )
@@ -166,6 +167,7 @@ class RequestEdits(_Part):
             raise ValueError(str(error)) from None
 
     def compiled(self) -> HeaderEdits | None:
+        """None where nothing is to be edited."""
         if not self.set and not self.add and not self.remove:
             return None
         return HeaderEdits.of(set=self.set, add=self.add, remove=self.remove)

@@ -23,6 +23,7 @@ class Alteration:
     edits: HeaderEdits | None = None
 
     def path(self, path: bytes) -> bytes:
+        """The path to ask the service for."""
         if self.template is not None:
             return self.template.fill(path)
         return stripped(path, self.strips) if self.strips else path
@@ -61,15 +62,18 @@ class Gate:
 
 
 def cors_of(route: Route) -> Cors | None:
+    """None where the route says nothing to browsers."""
     return None if route.cors is None else route.cors.compiled(route.methods)
 
 
 def gate_of(route: Route) -> Gate | None:
+    """None where the route is open to every address."""
     addresses = AddressList(networks(route.allow_addresses), networks(route.deny_addresses))
     return None if addresses == EVERYBODY else Gate(addresses)
 
 
 def alteration_of(route: Route, pattern: PathPattern) -> Alteration | None:
+    """None where requests go on as they came. `pattern` is the route's path."""
     alteration = Alteration(
         strips=len(pattern.segments) if route.strip_prefix else 0,
         template=None if route.rewrite is None else PathTemplate.parse(route.rewrite, pattern),
@@ -79,5 +83,6 @@ def alteration_of(route: Route, pattern: PathPattern) -> Alteration | None:
 
 
 def answer_alteration_of(route: Route, cors: Cors | None) -> AnswerAlteration | None:
+    """None where answers go on as they came."""
     edits = route.response_headers.compiled()
     return None if edits is None and cors is None else AnswerAlteration(edits or NO_EDITS, cors)

@@ -38,6 +38,7 @@ class FakeClock:
         return self._wall
 
     def advance(self, seconds: float) -> None:
+        """So many seconds pass, on both clocks."""
         self._now += seconds
         self._wall += seconds
 
@@ -66,6 +67,7 @@ class RunningProxy:
         return self.recorder.usage
 
     def apply(self, snapshot: Snapshot) -> None:
+        """Puts another configuration in force."""
         self.listener.apply(snapshot)
         self.checker.apply(snapshot.upstreams)
 

@@ -21,6 +21,8 @@ router = APIRouter(prefix="/api/auth", tags=["auth"])
 
 
 class TokenRequest(BaseModel):
+    """The key that the token is to be made of."""
+
     model_config = ConfigDict(extra="forbid")
 
     api_key: Annotated[str, Field(max_length=256, repr=False)]
@@ -35,6 +37,8 @@ class TokenAnswer(BaseModel):
 
 
 class ValidationRequest(BaseModel):
+    """A token, as a client would send it."""
+
     model_config = ConfigDict(extra="forbid")
 
     token: Annotated[str, Field(max_length=LONGEST_TOKEN, repr=False)]

@@ -17,7 +17,7 @@ from microgateway.clock import Clock
 from microgateway.control_plane.change_queue import ChangeQueue
 from microgateway.control_plane.differences import Difference, differences
 from microgateway.control_plane.editions import Edition, Editions
-from microgateway.control_plane.gateway_batches import Configuration as Proposed
+from microgateway.control_plane.gateway_batches import ProposedConfiguration
 from microgateway.control_plane.merge_patch import merged
 from microgateway.control_plane.mint import IssuedKey, Mint
 from microgateway.control_plane.proposals import proposed_keys, proposed_table
@@ -120,6 +120,7 @@ class Configuration:
         return self._table.services
 
     def service(self, service_id: str) -> Service:
+        """One that is in force. Raises `NotFoundError`."""
         return self._table.service(service_id)
 
     @_in_turn
@@ -147,7 +148,7 @@ class Configuration:
         await self._load()
         return seeded
 
-    async def proposed(self, change: Proposed | None) -> Snapshot:
+    async def proposed(self, change: ProposedConfiguration | None) -> Snapshot:
         """What would be in force with this change, of which nothing is kept; its version is that which it would change.
 
         Raises `InvalidEntityError` and `ConfigurationError`.

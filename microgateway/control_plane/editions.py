@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from microgateway.control_plane.gateway_batches import Configuration as Proposed
+from microgateway.control_plane.gateway_batches import ProposedConfiguration
 from microgateway.control_plane.mint import IssuedKey, Mint
 from microgateway.control_plane.proposals import proposed_keys, proposed_table
 from microgateway.control_plane.routing_table import RoutingTable
@@ -66,6 +66,7 @@ class Editions:
 
     @property
     def latest(self) -> Edition:
+        """That which was in force when this was made."""
         return self._latest
 
     async def at(self, version: int) -> Edition:
@@ -81,7 +82,7 @@ class Editions:
             snapshot = snapshot.with_issuers(issuers.values())
         return Edition(edition.table, issuers, snapshot.numbered(version))
 
-    async def proposed(self, version: int, change: Proposed) -> Snapshot:
+    async def proposed(self, version: int, change: ProposedConfiguration) -> Snapshot:
         """This version with a change. What is new has the same ids in each.
 
         Raises `VersionNotKeptError`, and `InvalidEntityError` or `ConfigurationError` where that makes no sense.

@@ -18,8 +18,6 @@ _NAMED_BY = {"services": "name", "routes": "path", "keys": "name", "rate_limits"
 
 Seconds = Annotated[float, Field(ge=0, le=LONGEST_VIRTUAL, allow_inf_nan=False)]
 Rate = Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)]
-
-
 Patience = Annotated[
     float,
     Field(ge=0, le=10, description="So long the answer waits for the end; then it is 202, with an id."),
@@ -54,7 +52,7 @@ class Arrivals(_Part):
         return expected if self.count is None else min(expected, self.count)
 
 
-class Configuration(_Part):
+class ProposedConfiguration(_Part):
     """Another configuration than the one in force: what is to change of it, by id, or by a name that is the only one.
 
     Each is a merge patch (RFC 7396); null takes it away; an unknown name makes a new one. A route's name is its path.
@@ -107,7 +105,7 @@ class BatchRequest(_Part):
         {}, max_length=1_000, description="By id or name, instead of `upstream`."
     )
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
-    configuration: Configuration | None = None
+    configuration: ProposedConfiguration | None = None
     wait_seconds: Patience = 1.0
 
     @model_validator(mode="after")

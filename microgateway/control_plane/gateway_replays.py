@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from microgateway.control_plane.gateway_batches import BatchAnswer, Configuration, Patience
+from microgateway.control_plane.gateway_batches import BatchAnswer, Patience, ProposedConfiguration
 from microgateway.control_plane.gateway_requests import GatewayAnswer
 
 Against = Literal["served", "in_force"]
@@ -22,7 +22,7 @@ class ReplayRequest(BaseModel):
     since: Annotated[str, Field(min_length=1, max_length=64)] = "24h"
     until: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     warm_up_seconds: Annotated[float, Field(ge=0, le=86_400)] = 600.0
-    configuration: Configuration | None = None
+    configuration: ProposedConfiguration | None = None
     against: Against = "in_force"
     wait_seconds: Patience = 1.0
 

@@ -32,8 +32,6 @@ def _address(text: str) -> str:
 
 Line = Annotated[str, Field(max_length=LONGEST_TARGET), AfterValidator(_one_line)]
 Name = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_one_line)]
-
-
 Share = Annotated[float, Field(ge=0, le=1)]
 Milliseconds = Annotated[float, Field(ge=0, le=3_600_000)]
 
@@ -126,6 +124,8 @@ class RouteCandidate(BaseModel):
 
 
 class CircuitReading(BaseModel):
+    """A service's circuit as it stands. `failures` are those in a row; `retry_after_seconds` is 0 unless it is open."""
+
     service_id: str
     state: Literal["closed", "open", "half_open"]
     failures: int

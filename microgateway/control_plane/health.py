@@ -18,14 +18,20 @@ router = APIRouter(tags=["health"])
 
 
 class Liveness(BaseModel):
+    """The process lives, or there would be no answer."""
+
     status: Literal["alive"]
 
 
 class Readiness(BaseModel):
+    """Traffic may be sent here; otherwise the answer is a problem."""
+
     status: Literal["ready"]
 
 
 class Check(BaseModel):
+    """How one part is; `detail` says what is wrong with it."""
+
     status: Literal["ok", "failed"]
     detail: str | None = None
 
@@ -73,6 +79,7 @@ async def readyz(here: Here) -> Readiness:
 @router.head("/health", include_in_schema=False)
 @router.get("/health", responses={503: {"model": HealthAnswer, "description": "`status` is `down`."}})
 async def health(here: Here, response: Response) -> HealthAnswer:
+    """How the gateway and its parts are. 503 where no traffic should be sent here."""
     reason = here.readiness()
     proxy = Check(status="ok") if reason is None else Check(status="failed", detail=reason)
     database = await _check_database(here)

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from microgateway.control_plane.editions import Editions
-from microgateway.control_plane.gateway_batches import Configuration as Proposed
+from microgateway.control_plane.gateway_batches import ProposedConfiguration
 from microgateway.control_plane.gateway_replays import Against
 from microgateway.control_plane.merge_patch import InvalidEntityError
 from microgateway.errors import ConfigurationError
@@ -25,7 +25,7 @@ Judging = Callable[[int | None], Awaitable[Judged]]
 """Says it of a version, as a row of the log names it; None where it names none."""
 
 
-def judging(editions: Editions, against: Against, change: Proposed | None, proposed: Snapshot) -> Judging:
+def judging(editions: Editions, against: Against, change: ProposedConfiguration | None, proposed: Snapshot) -> Judging:
     """`proposed` is that in force with the change, under which all are judged that are not judged `against` served."""
 
     async def of_version(version: int | None) -> Judged:

@@ -61,6 +61,7 @@ def apply_patch(target: object, patch: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def field_errors(error: ValidationError) -> list[FieldError]:
+    """All complaints of Pydantic's, each with the field that it is about."""
     return [field_error(item["loc"], item) for item in error.errors(include_url=False, include_input=False)]
 
 

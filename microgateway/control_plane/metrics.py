@@ -48,6 +48,8 @@ HowMany = Annotated[int, Query(ge=1, le=1_000, description="The most services, r
 
 
 class LatencyFigures(BaseModel):
+    """Milliseconds from a request's head to the end of its answer, and what they were in the window before."""
+
     mean: Figure
     p50: Figure
     p95: Figure
@@ -109,6 +111,8 @@ class LatencyAnswer(BaseModel):
 
 
 class ServicesAnswer(BaseModel):
+    """Every service that is configured, in the order of the services."""
+
     window: WindowAnswer
     items: list[SeriesReading]
     total: int
@@ -165,6 +169,8 @@ class LimitingRule(BaseModel):
 
 
 class RateLimitsAnswer(BaseModel):
+    """How many requests limits refused. `keys` and `rules` have those only that were concerned, most often first."""
+
     window: WindowAnswer
     requests: Figure
     limited: Figure
@@ -174,6 +180,7 @@ class RateLimitsAnswer(BaseModel):
 
 @router.get("/dashboard")
 async def dashboard(here: Here, window: Window = ONE_MINUTE, limit: HowMany = 20) -> DashboardAnswer:
+    """The whole gateway at a glance."""
     metrics, gauges = here.live.monitoring.up_to_date(), here.live.monitoring.gauges
     view = _view(here, window)
     compared = view.compared(metrics.total)
@@ -196,6 +203,7 @@ async def dashboard(here: Here, window: Window = ONE_MINUTE, limit: HowMany = 20
 
 @router.get("/latency", responses=documented(404))
 async def latency(here: Here, window: Window = ONE_MINUTE, limit: HowMany = 20, service: Of = None) -> LatencyAnswer:
+    """How long requests take, and where that time goes."""
     metrics = here.live.monitoring.up_to_date()
     view, rolling = _view(here, window), _rolling_of(here, service)
     tally = rolling.over(view.span)
@@ -244,6 +252,7 @@ async def rate_limits(here: Here, window: Window = 60 * ONE_MINUTE, limit: HowMa
 
 @router.get("/volume", responses=documented(404))
 async def volume(here: Here, window: Window = 60 * ONE_MINUTE, service: Of = None) -> VolumeAnswer:
+    """How many requests came, slot by slot, and how they ended."""
     here.live.monitoring.up_to_date()
     view, rolling = _view(here, window), _rolling_of(here, service)
     by_slot = rolling.by_slot(view.span)

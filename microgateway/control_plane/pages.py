@@ -55,6 +55,7 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/docs")
 async def docs() -> HTMLResponse:
+    """Swagger UI, which reads `/openapi.json`."""
     return HTMLResponse(DOCS, headers={"Content-Security-Policy": POLICY})
 
 

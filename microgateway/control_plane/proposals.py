@@ -7,8 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from microgateway.control_plane.gateway_batches import Configuration as Proposed
-from microgateway.control_plane.gateway_batches import Patches
+from microgateway.control_plane.gateway_batches import Patches, ProposedConfiguration
 from microgateway.control_plane.merge_patch import FieldError, InvalidEntityError, apply_patch, field_errors
 from microgateway.control_plane.mint import Mint
 from microgateway.control_plane.routing_table import RoutingTable
@@ -37,7 +36,7 @@ class _Kind(Generic[E, S]):
     named_by: str
 
 
-def proposed_table(table: RoutingTable, proposed: Proposed, mint: Mint) -> RoutingTable:
+def proposed_table(table: RoutingTable, proposed: ProposedConfiguration, mint: Mint) -> RoutingTable:
     """The services, routes and rate limit rules as proposed. Raises `InvalidEntityError` and `ConfigurationError`."""
     whole = proposed.whole
     services = _changed(
@@ -57,7 +56,7 @@ def proposed_table(table: RoutingTable, proposed: Proposed, mint: Mint) -> Routi
 
 
 def proposed_keys(
-    keys: Mapping[str, ApiKey], proposed: Proposed, services: Mapping[str, Service], mint: Mint
+    keys: Mapping[str, ApiKey], proposed: ProposedConfiguration, services: Mapping[str, Service], mint: Mint
 ) -> list[ApiKey]:
     """The keys that are changed; one that is taken away is switched off. Raises `InvalidEntityError`."""
     ids = {service.name: service.id for service in services.values()}

@@ -53,6 +53,7 @@ class RateLimitReplacement(RateLimitRuleSpec):
 async def list_rate_limits(
     here: Here, part: WhichPart, name: Filter = None, route_id: Filter = None, service_id: Filter = None
 ) -> Listing[RateLimitAnswer]:
+    """The oldest first, those that are off too."""
     filters = {"name": name, "route_id": route_id, "service_id": service_id}
     page = await here.repository.rate_limits.list(limit=part.limit, offset=part.offset, **filters)
     return Listing(items=[RateLimitAnswer.of(rule, here.live) for rule in page.items], total=page.total)
@@ -60,6 +61,7 @@ async def list_rate_limits(
 
 @router.post("", status_code=201)
 async def create_rate_limit(here: Here, spec: RateLimitRuleSpec, response: Response) -> RateLimitAnswer:
+    """It is in force when this answers; its buckets begin full."""
     rule = await here.configuration.create_rate_limit(spec)
     response.headers["Location"] = f"{router.prefix}/{rule.id}"
     return RateLimitAnswer.of(rule, here.live)

@@ -63,6 +63,7 @@ class Percentiles(BaseModel):
 
     @classmethod
     def of(cls, tally: Tally, histogram: int = DURATION, microseconds: int = MICROSECONDS) -> "Percentiles":
+        """Of one of the tally's histograms; `microseconds` is the place of the sum that its mean is made of."""
         counts = tally.histograms[histogram]
         p50, p95, p99 = percentiles(counts, 0.5, 0.95, 0.99)
         mean = tally.counts[microseconds] / max(1, sum(counts.values()))
@@ -121,12 +122,15 @@ class View:
         self.before = span.before() if span.before().first >= int(known_since) - span.slot else None
 
     def compared(self, rolling: Rolling) -> Compared:
+        """A series in this window and in the one before."""
         return Compared(current=self.reading(rolling), previous=self.previous(rolling))
 
     def reading(self, rolling: Rolling) -> Reading:
+        """A series in this window."""
         return Reading.of(rolling.over(self.span), self.span.seconds)
 
     def previous(self, rolling: Rolling) -> Reading | None:
+        """A series in the window before, None where nothing is known of it."""
         return None if self.before is None else Reading.of(rolling.over(self.before), self.before.seconds)
 
     def busiest(
@@ -153,19 +157,23 @@ def figure(of: Compared, what: Callable[[Reading], float]) -> Figure:
 
 
 def error_rate_in(tally: Tally) -> float:
+    """The share of errors of this side among all, between 0 and 1; 0 where there was nothing."""
     requests = requests_of(tally)
     return round(sum(tally.counts[place] for place in ERRORS) / requests, 6) if requests else 0.0
 
 
 def outcomes_in(counts: Sequence[int]) -> dict[str, int]:
+    """The counts of a tally by the names of the outcomes. What stands behind them is left out."""
     return dict(zip(OUTCOMES, counts, strict=False))
 
 
 def refused_in(reading: Reading) -> int:
+    """How many requests authentication refused."""
     return reading.outcomes[OUTCOMES[REFUSED]]
 
 
 def limited_in(reading: Reading) -> int:
+    """How many requests limits refused."""
     return reading.outcomes[OUTCOMES[LIMITED]]
 
 

@@ -90,5 +90,6 @@ async def merge_route(here: Here, route_id: EntityId, patch: Annotated[dict[str,
 
 @router.delete("/{route_id}", status_code=204, responses=documented(404))
 async def delete_route(here: Here, route_id: EntityId) -> None:
+    """409 while rate limit rules name it."""
     await here.configuration.delete_route(route_id)
     here.live.usage.forget_route(route_id)

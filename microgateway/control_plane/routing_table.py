@@ -38,16 +38,19 @@ class RoutingTable:
         return cls(services, routes, rate_limits, ages, len(ages))
 
     def service(self, service_id: str) -> Service:
+        """Raises `NotFoundError`."""
         if service_id not in self.services:
             raise NotFoundError("service", service_id)
         return self.services[service_id]
 
     def route(self, route_id: str) -> Route:
+        """Raises `NotFoundError`."""
         if route_id not in self.routes:
             raise NotFoundError("route", route_id)
         return self.routes[route_id]
 
     def rate_limit(self, rule_id: str) -> RateLimitRule:
+        """Raises `NotFoundError`."""
         if rule_id not in self.rate_limits:
             raise NotFoundError("rate limit rule", rule_id)
         return self.rate_limits[rule_id]
@@ -71,9 +74,11 @@ class RoutingTable:
             raise ConfigurationError(f"There is no service with the id {rule.service_id!r}.", field="service_id")
 
     def with_service(self, service: Service) -> "RoutingTable":
+        """New, or in place of what it was."""
         return replace(self, services={**self.services, service.id: service})
 
     def with_route(self, route: Route) -> "RoutingTable":
+        """New, or in place of what it was. Raises `ConfigurationError` where its service is not there."""
         self.check_route(route)
         changed = replace(self, routes={**self.routes, route.id: route})
         if route.id in self.ages:
@@ -100,10 +105,12 @@ class RoutingTable:
         return replace(self, routes=_without(self.routes, route_id), ages=_without(self.ages, route_id))
 
     def with_rate_limit(self, rule: RateLimitRule) -> "RoutingTable":
+        """New, or in place of what it was. Raises `ConfigurationError` where what it names is not there."""
         self.check_rate_limit(rule)
         return replace(self, rate_limits={**self.rate_limits, rule.id: rule})
 
     def without_rate_limit(self, rule_id: str) -> "RoutingTable":
+        """Raises `NotFoundError`."""
         self.rate_limit(rule_id)
         return replace(self, rate_limits=_without(self.rate_limits, rule_id))
 
@@ -119,6 +126,7 @@ def _without(those: Mapping[str, T], key: str) -> Mapping[str, T]:
 
 
 def route_in_use(route: Route, users: list[RateLimitRule]) -> ConflictError:
+    """Why a route can't be deleted. Without `users` the database knows of some."""
     return _limited(f"route {route.path}", users)
 
 
@@ -131,6 +139,7 @@ def _limited(what: str, users: list[RateLimitRule]) -> ConflictError:
 
 
 def service_in_use(service: Service, users: list[Route]) -> ConflictError:
+    """Why a service can't be deleted. Without `users` the database knows of some."""
     if not users:  # the database knows of some that this process does not
         return ConflictError(
             f"The service {service.name!r} is still used by routes or rate limit rules.", field="routes"

@@ -62,12 +62,14 @@ class ServiceReplacement(ServiceSpec):
 
 @router.get("")
 async def list_services(here: Here, part: WhichPart, name: Filter = None) -> Listing[ServiceAnswer]:
+    """The oldest first, with what the gateway has seen of each."""
     page = await here.repository.services.list(limit=part.limit, offset=part.offset, name=name)
     return Listing(items=[ServiceAnswer.of(service, here) for service in page.items], total=page.total)
 
 
 @router.post("", status_code=201, responses=documented(409))
 async def create_service(here: Here, spec: ServiceSpec, response: Response) -> ServiceAnswer:
+    """409 where another one has the name."""
     service = await here.configuration.create_service(spec)
     response.headers["Location"] = f"{router.prefix}/{service.id}"
     return ServiceAnswer.of(service, here)

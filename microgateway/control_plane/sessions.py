@@ -73,6 +73,7 @@ class Sessions:
         return session if is_proven and _is_same_origin(headers) else None
 
     def end(self, headers: Headers) -> None:
+        """The session of this request, if it has one, opens nothing any more."""
         self._sessions.pop(_digest(self._secret_of(headers)), None)
 
     def _forget_ended(self) -> None:

@@ -16,6 +16,8 @@ guarded = [Depends(bearer())]
 
 
 class SignIn(BaseModel):
+    """What the dashboard sends once, to be given a session for it."""
+
     model_config = ConfigDict(extra="forbid")
 
     token: Annotated[str, Field(min_length=1, max_length=1_024, repr=False, description="The admin token.")]
@@ -58,6 +60,7 @@ async def sign_in(here: Here, wanted: SignIn, request: Request, response: Respon
 
 @router.get("", dependencies=guarded, responses=documented(401, 422, 503))
 async def get_session(here: Here, request: Request) -> SessionAnswer:
+    """Until when the session is good, and where the proxy port is."""
     session = here.sessions.find(request.headers)
     return SessionAnswer(expires_at=None if session is None else utc(session.expires_at), proxy=here.proxy())
 

@@ -56,6 +56,7 @@ class TokenIssuerReplacement(TokenIssuerSpec):
 async def list_token_issuers(
     here: Here, part: WhichPart, name: Filter = None, issuer: Filter = None
 ) -> Listing[TokenIssuerAnswer]:
+    """The oldest first, with what is known of their keys."""
     page = await here.repository.token_issuers.list(limit=part.limit, offset=part.offset, name=name, issuer=issuer)
     return Listing(items=[TokenIssuerAnswer.of(item, here) for item in page.items], total=page.total)
 

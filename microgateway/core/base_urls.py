@@ -53,6 +53,7 @@ class BaseUrl:
 
     @property
     def text(self) -> str:
+        """The URL again, in its one form."""
         return f"{self.scheme}://{self.authority}{self.path}"
 
 

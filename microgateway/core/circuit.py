@@ -36,6 +36,8 @@ OPERATOR = "operator"
 
 
 class CircuitState(Enum):
+    """See the module's head for what each lets pass."""
+
     CLOSED = "closed"
     OPEN = "open"
     HALF_OPEN = "half_open"

@@ -28,6 +28,7 @@ class Glob:
 
     @classmethod
     def parse(cls, text: str) -> "Glob":
+        """Of an operator's text; any text is one."""
         return cls(tuple(piece.encode() for piece in text.split("*")))
 
     def takes(self, value: bytes) -> bool:
@@ -84,6 +85,7 @@ class Conditions:
         return len(self.headers) + len(self.query)
 
     def hold(self, asked: Asked) -> bool:
+        """Whether all of them do, for this request."""
         for condition in self.headers:
             if not condition.takes(asked.header(condition.name)):
                 return False

@@ -65,5 +65,6 @@ def check_name(name: str, *, of_answer: bool) -> None:
 
 
 def check_value(value: str) -> None:
+    """Raises `EditError` for what a header field can't hold."""
     if not _VALUE.fullmatch(value):
         raise EditError("a header field's value holds visible ASCII characters, spaces and tabs only")

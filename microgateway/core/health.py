@@ -19,6 +19,8 @@ Overall = Literal["unknown", "healthy", "degraded", "unhealthy"]
 
 
 class TargetStatus(Enum):
+    """By checks, but for `EJECTED`, which traffic decides and which goes before."""
+
     UNKNOWN = "unknown"
     HEALTHY = "healthy"
     UNHEALTHY = "unhealthy"
@@ -82,6 +84,7 @@ class TargetHealth:
         self._away = 0.0  # how long it was ejected the last time
 
     def status(self, now: float) -> TargetStatus:
+        """What is said of it at `now`."""
         return TargetStatus.EJECTED if now < self.ejected_until else self.checked_status
 
     def checked(self, policy: CheckPolicy, *, passed: bool) -> None:

@@ -40,11 +40,13 @@ class Tally:
         self.histograms: list[defaultdict[int, int]] = [defaultdict(int) for _ in range(histograms)]
 
     def add(self, other: "Tally") -> None:
+        """Adds another one's counts and histograms."""
         self.add_counts(other.counts)
         for own, counts in zip(self.histograms, other.histograms, strict=True):
             histogram.add(own, counts)
 
     def add_counts(self, counts: Sequence[int]) -> None:
+        """Adds counts only, place by place."""
         for place, count in enumerate(counts):
             self.counts[place] += count
 
@@ -78,11 +80,13 @@ class Closed(NamedTuple):
         return struct.unpack(f"<{len(self.packed_counts) // 8}q", self.packed_counts)
 
     def add_to(self, tally: Tally) -> None:
+        """Adds all of the slot to this tally."""
         tally.add_counts(self.counts)
         for own, data in zip(tally.histograms, self.histograms, strict=True):
             histogram.add(own, histogram.unpacked(data))
 
     def tally(self) -> Tally:
+        """The slot as it was before it was packed."""
         tally = Tally(len(self.counts), len(self.histograms))
         self.add_to(tally)
         return tally
@@ -106,6 +110,7 @@ class Span:
         return Span(self.first - length, self.last - length, self.slot, float(length))
 
     def starts(self) -> range:
+        """The first second of each slot."""
         return range(self.first, self.last + 1, self.slot)
 
 

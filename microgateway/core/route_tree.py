@@ -52,6 +52,7 @@ def _order(candidate: Candidate[T]) -> bytes:
 
 
 def in_order(candidates: Iterable[Candidate[T]]) -> "list[Rule[T]]":
+    """The rules of these candidates, the best first."""
     return [candidate.rule for candidate in sorted(candidates, key=_order)]
 
 

@@ -35,6 +35,7 @@ class SplitTable(Mapping[K, V]):
         return self._size
 
     def find(self, key: K) -> V | None:
+        """None where it is not there."""
         return self._parts[hash(key) % PARTS].get(key)
 
     def changed(self, put: Mapping[K, V], gone: Iterable[K] = ()) -> "SplitTable[K, V]":

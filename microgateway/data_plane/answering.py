@@ -117,6 +117,7 @@ class Answering(Holding):
             self._downstream.writelines(pieces)
 
     def answer_ended(self, connection: "UpstreamConnection", *, reusable: bool) -> None:
+        """An answer that came in pieces is whole. `reusable`: nothing of it can still come on this connection."""
         now = self._plane.now()
         self._settle_by_status(self._exchange.status, now)
         self._upstream = None

@@ -32,6 +32,8 @@ _RESET = struct.pack("ii", 1, 0)  # linger: on, for no time
 
 
 class Phase(Enum):
+    """What arriving bytes are: see the module's head."""
+
     HEAD = 1
     BODY = 2
     ANSWER = 3

@@ -295,10 +295,7 @@ class Forwarding(Answering):
         self._end(now)
 
     def _cut_off(self, cause: str, *, failed: bool) -> None:
-        """The answer can't be finished, and the client must see that:
-
-        its connection ends without an end to the answer.
-        """
+        """The answer can't be finished, and the client must see that: its connection ends before its answer does."""
         now = self._plane.now()
         if failed:
             self._settle_as_failed(now, cause)

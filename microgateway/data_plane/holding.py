@@ -85,17 +85,21 @@ class Holding:
     # -- backpressure --------------------------------------------------------------------------------------------------
 
     def upstream_is_slow(self) -> None:
+        """It takes no more for now, so the client is not read from."""
         self._downstream.pause_reading()
 
     def upstream_caught_up(self) -> None:
+        """It takes more again."""
         self.active_at = self._plane.now()
         self._downstream.resume_reading()
 
     def client_is_slow(self) -> None:
+        """It takes no more for now, so the upstream is not read from."""
         if self._upstream is not None:
             self._upstream.transport.pause_reading()
 
     def client_caught_up(self) -> None:
+        """It takes more again."""
         self.active_at = self._plane.now()
         if self._upstream is not None:
             self._upstream.transport.resume_reading()

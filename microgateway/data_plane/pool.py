@@ -51,6 +51,7 @@ class Pool:
         self.opened = 0
 
     def is_full(self) -> bool:
+        """Whether there are as many connections as there may be."""
         return self.opened >= self._plane.options.upstream_max_connections
 
     def connect(self, forwarding: "Forwarding") -> None:
@@ -91,6 +92,7 @@ class Pool:
                 connection.close()
 
     def connecting(self) -> int:
+        """How many are being opened."""
         return len(self._connecting)
 
     async def _connect(self, forwarding: "Forwarding", made: list[UpstreamConnection]) -> None:
@@ -161,6 +163,7 @@ class Pools:
         self._connector = _connector(plane, look_up)
 
     def of(self, url: Endpoint) -> Pool:
+        """The pool of this address, made where there is none."""
         pool = self.by_address.get(url.address)
         if pool is None:
             pool = self.by_address[url.address] = Pool(self._plane, url, url.tls, connector=self._connector)

@@ -1,7 +1,4 @@
-"""What the gateway writes to a client besides a body:
-
-the fields that it adds to every answer, and its own problem answers.
-"""
+"""What the gateway writes to a client besides bodies: its own fields on every answer, and answers of its own."""
 
 import json
 

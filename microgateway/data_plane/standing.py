@@ -38,6 +38,7 @@ class Judgements:
         destination: Destination,
         limited_by: Principal | LimitRule | None,
     ) -> Judgement:
+        """The judgement that names these, made where there is none."""
         names = (id(permit), id(principal), id(destination), id(limited_by))
         known = self._known.get(names)
         if known is None:

@@ -92,6 +92,7 @@ class ServerCertificates:
         self.context.sni_callback = self._choose
 
     def renew(self, *, only_if_changed: bool) -> None:
+        """Reads the files again, where they have changed or always. Blocks, so it belongs in a thread."""
         self._files.renew(only_if_changed=only_if_changed)
 
     def _choose(self, connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
@@ -173,6 +174,7 @@ def client_context(tls: UpstreamTls) -> ssl.SSLContext:
 
 
 def load_authorities(context: ssl.SSLContext, path: Path) -> None:
+    """Has the context believe what the authorities in this file vouch for. Raises `TlsFileError`."""
     try:
         context.load_verify_locations(cafile=path)
     except ssl.SSLError:

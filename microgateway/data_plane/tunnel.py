@@ -32,11 +32,13 @@ class Tunnel:
         self.bytes_out = 0
 
     def from_client(self, data: bytes) -> None:
+        """Passes on what the client sent."""
         self.active_at = self._now()
         self.bytes_in += len(data)
         self._upstream.write(data)
 
     def from_upstream(self, data: bytes) -> None:
+        """Passes on what the upstream sent."""
         self.active_at = self._now()
         self.bytes_out += len(data)
         self._client.write(data)

@@ -67,6 +67,8 @@ class RateLimitRuleSpec(Spec):
 
 
 class RateLimitRule(RateLimitRuleSpec):
+    """A rule as it is kept."""
+
     id: str
     created_at: AwareDatetime
     updated_at: AwareDatetime

@@ -104,6 +104,8 @@ class RouteSpec(Spec):
 
 
 class Route(RouteSpec):
+    """A route as it is kept: its path in normal form, and `match` said."""
+
     id: str
     created_at: AwareDatetime
     updated_at: AwareDatetime

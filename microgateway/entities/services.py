@@ -161,6 +161,8 @@ class ServiceSpec(Spec):
 
 
 class Service(ServiceSpec):
+    """A service as it is kept."""
+
     id: str
     created_at: AwareDatetime
     updated_at: AwareDatetime

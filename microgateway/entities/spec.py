@@ -45,6 +45,7 @@ def refuse_control_characters(value: str) -> str:
 
 
 def refuse_long(normal: str) -> str:
+    """The normal form of a path or a URL. Raises `ValueError` where it could not be read again."""
     if len(normal) > LONGEST_PATH:
         raise ValueError(f"its normal form, with percent signs, has more than {LONGEST_PATH} characters")
     return normal

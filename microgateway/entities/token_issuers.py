@@ -28,6 +28,8 @@ def _check_document_url(value: str) -> str:
 
 
 class LimitSpec(Spec):
+    """How much a subject may ask whose claim has chosen this."""
+
     requests_per_minute: Rate
     burst_size: Rate
 
@@ -80,6 +82,8 @@ class TokenIssuerSpec(Spec):
 
 
 class TokenIssuer(TokenIssuerSpec):
+    """An issuer as it is kept: with a limit of its own, or the gateway's default."""
+
     id: str
     requests_per_minute: int
     burst_size: int

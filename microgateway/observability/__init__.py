@@ -1,1 +1,1 @@
-"""What the gateway tells of itself: usage, request records, metrics, logs."""
+"""What the gateway tells of itself: usage, metrics, the logs, traces, and all of it as it happens."""

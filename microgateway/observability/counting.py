@@ -129,6 +129,7 @@ class Counting:
         self._hits.update(route_ids)
 
     def all_rules(self) -> Iterable[RuleCell]:
+        """The keys' own limits, and what all rules above the bound share, too."""
         return (self.own_limit, *self.rules.values(), self.other_rule)
 
     def all_routes(self) -> Iterable[RouteCells]:
@@ -142,15 +143,18 @@ class Counting:
         self._forget_destinations()
 
     def forget_keys(self, is_gone: Callable[[KeyCell], bool]) -> None:
+        """What was counted for them since the start is gone with them."""
         for key_id in [key_id for key_id, cell in self.keys.items() if is_gone(cell)]:
             del self.keys[key_id]
         self._by_principal.clear()
 
     def forget_rules(self, is_gone: Callable[[RuleCell], bool]) -> None:
+        """What was counted for them since the start is gone with them."""
         for rule_id in [rule_id for rule_id, cell in self.rules.items() if is_gone(cell)]:
             del self.rules[rule_id]
 
     def add(self, cell: Cell, requests: int, microseconds: int, bytes_in: int, bytes_out: int) -> None:
+        """So many requests of this kind; `microseconds` is the sum of their durations, which are added apart."""
         if not cell.requests:
             self.dirty.append(cell)
         cell.requests += requests
@@ -223,6 +227,7 @@ class Counting:
         return self.obtain_rule(limit.id, limit.name) if isinstance(limit, LimitRule) else self.own_limit
 
     def obtain_rule(self, rule_id: str, name: str) -> RuleCell:
+        """That of this rule, under the name that it has now."""
         cell = self.rules.get(rule_id)
         if cell is None:
             if len(self.rules) >= self._most_keys:
@@ -239,6 +244,7 @@ class Counting:
         return cell
 
     def obtain_key(self, key_id: str, name: str) -> KeyCell:
+        """That of this key, under the name that it has now."""
         cell = self.keys.get(key_id)
         if cell is None:
             if len(self.keys) >= self._most_keys:

@@ -26,6 +26,7 @@ class Family:
     _samples: dict[tuple[str, tuple[tuple[str, str], ...]], float] = field(default_factory=dict)
 
     def add(self, value: float, suffix: str = "", **labels: str) -> None:
+        """One sample, or what is to be added to it. `suffix` stands behind the family's name."""
         key = (suffix, tuple(labels.items()))
         self._samples[key] = self._samples.get(key, 0) + value
 
@@ -39,6 +40,7 @@ class Family:
         self.add(total, "_count", **labels)
 
     def lines(self) -> Iterable[str]:
+        """As the page has it, with HELP and TYPE in front."""
         yield f"# HELP {self.name} {self.help.translate(_HELP_ESCAPES)}"
         yield f"# TYPE {self.name} {self.kind}"
         for (suffix, labels), value in self._samples.items():

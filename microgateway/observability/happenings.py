@@ -52,6 +52,7 @@ class Happenings:
             listener(event)
 
     def note_change(self, change: Change) -> None:
+        """The configuration was changed, or could not be."""
         self.changes[change.result] += 1
         self.version = change.version
         if change.result == "applied":
@@ -60,6 +61,7 @@ class Happenings:
             listener(change)
 
     def keep_services(self, service_ids: Collection[str]) -> None:
+        """Forgets what was counted of services that are not among these."""
         for service_id, state in list(self.transitions):
             if service_id not in service_ids:
                 del self.transitions[service_id, state]

@@ -52,9 +52,11 @@ class Listener:
 
     @property
     def waiting(self) -> int:
+        """How many messages wait to be taken."""
         return len(self._waiting)
 
     def offer(self, message: bytes) -> None:
+        """One more message for it."""
         self._waiting.append(message)
         self._news.set()
 
@@ -117,6 +119,7 @@ class LiveHub:
             raise TooManyListenersError(f"{self.most_listeners} listen already.")
 
     def leave(self, listener: Listener) -> None:
+        """It listens no more; called for one that has left already, this changes nothing."""
         self._listeners.discard(listener)
         self._look_who_tails()
 

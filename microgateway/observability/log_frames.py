@@ -31,10 +31,12 @@ RawRow = tuple[Any, ...]
 
 
 def pack(*frame: Any) -> bytes:
+    """One frame, as it is sent."""
     return marshal.dumps(frame, VERSION)
 
 
 def unpack(frame: bytes | memoryview) -> Any:
+    """What `pack` has packed."""
     return marshal.loads(frame)  # noqa: S302  from our own other half
 
 

@@ -99,6 +99,7 @@ class Ended(NamedTuple):
 
 
 def ended(rows: Iterable[RawRow]) -> list[Ended]:
+    """Rows as they came in a frame, by name."""
     return list(map(Ended._make, rows))
 
 

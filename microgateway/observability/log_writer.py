@@ -124,6 +124,7 @@ class LogWriter:
         return "" if self._try(lambda store: store.clear(before)) else self.counts.complaint
 
     def settle(self) -> str:
+        """Writes what is pending. The complaint where some of it could not be written, otherwise empty."""
         self.write()
         return self.counts.complaint if self._pending else ""
 
@@ -243,6 +244,7 @@ class Ears:
 
 
 def main() -> None:
+    """Reads what it is to do, writes until its sockets end, and returns when all is written."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     os.nice(NICENESS)

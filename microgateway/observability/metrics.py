@@ -60,9 +60,11 @@ class SeriesTable:
         return iter(self._series.values())
 
     def get(self, series_id: str) -> Series | None:
+        """None where there is none, as for those that share "other"."""
         return self._series.get(series_id)
 
     def obtain(self, series_id: str, name: str, parent: str = "") -> Series:
+        """That of this id, under the names that it has now; made where there is room."""
         series = self._series.get(series_id)
         if series is None:
             if len(self._series) >= self._most and series_id != OTHER:
@@ -78,6 +80,7 @@ class SeriesTable:
             self.forget(series.id for series in self if series.rolling.last_used < now - FORGOTTEN_AFTER)
 
     def forget(self, series_ids: Iterable[str]) -> None:
+        """Their windows are gone with them."""
         for series_id in list(series_ids):
             self._series.pop(series_id, None)
 

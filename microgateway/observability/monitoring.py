@@ -50,6 +50,7 @@ class Ticker:
         self._timer = asyncio.get_running_loop().call_later(wait, self._tick)
 
     def stop(self) -> None:
+        """Counts what there is by now, and ticks no more."""
         if self._timer is not None:
             self._timer.cancel()
         self._monitoring.up_to_date()

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from microgateway.exchange import CLIENT_CLOSED_REQUEST
+
 OUTCOMES: Final = (
     "success",  # 1xx and 2xx: 101 is a WebSocket, which is counted at its end
     "redirect",  # 3xx
@@ -13,7 +15,6 @@ OUTCOMES: Final = (
     "client_closed",  # 499: the client left before its answer
 )
 SUCCESS, REDIRECT, CLIENT_ERROR, REFUSED, LIMITED, UPSTREAM_ERROR, GATEWAY_ERROR, CLIENT_CLOSED = range(len(OUTCOMES))
-CLIENT_CLOSED_REQUEST: Final = 499
 ERRORS: Final = (UPSTREAM_ERROR, GATEWAY_ERROR)  # what an error rate counts: the fault of this side
 
 

@@ -39,6 +39,7 @@ class Recorder:
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
+        """From now on exchanges are counted a tenth of a second after their end, at the latest."""
         self._timer = asyncio.get_running_loop().call_later(FLUSH_INTERVAL, self._flush_again)
 
     def stop(self) -> None:
@@ -48,6 +49,7 @@ class Recorder:
         self.flush()
 
     def record(self, exchange: Exchange) -> None:
+        """One exchange has ended."""
         pending = self._pending
         pending.append(exchange)
         if len(pending) >= MOST_PENDING:

@@ -67,6 +67,7 @@ def take_usage(usage: Usage) -> Counts:
 
 
 def add_usage(usage: Usage, counts: Counts) -> None:
+    """Adds what another has taken out. A date takes the place of an earlier one."""
     keys, services = counts
     for key_id, total, rejected, last_used_at in keys:
         key = usage.changing_key(key_id)

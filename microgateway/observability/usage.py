@@ -53,12 +53,15 @@ class Usage:
         self.changed_routes: set[str] = set()
 
     def of_key(self, key_id: str) -> KeyUsage:
+        """To look at: zeros for one that was never used."""
         return self.keys.get(key_id) or KeyUsage()
 
     def of_service(self, service_id: str) -> ServiceUsage:
+        """To look at: zeros for one that was never used."""
         return self.services.get(service_id) or ServiceUsage()
 
     def changing_key(self, key_id: str) -> KeyUsage:
+        """To count in; noted as one that has to be written."""
         self.changed_keys.add(key_id)
         usage = self.keys.get(key_id)
         if usage is None:
@@ -66,6 +69,7 @@ class Usage:
         return usage
 
     def changing_service(self, service_id: str) -> ServiceUsage:
+        """To count in; noted as one that has to be written."""
         self.changed_services.add(service_id)
         usage = self.services.get(service_id)
         if usage is None:

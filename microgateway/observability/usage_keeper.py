@@ -56,6 +56,7 @@ class UsageKeeper:
         self._usage.last_hits.update({route.route_id: route.last_hit_at.timestamp() for route in routes})
 
     def start(self) -> None:
+        """Begins to write, about every `interval` seconds."""
         self._writing = start_task(self._write_again_and_again(), "writing the usage of keys and services")
 
     async def stop(self) -> None:

@@ -35,6 +35,7 @@ class WriterProcess:
         self._finishing = False
 
     async def start(self) -> None:
+        """Raises `OSError` where no process can be started."""
         self._feed.start()
         self._process = await self._spawn()
         self._keeping = start_task(self._keep_running(self._process), "keeping the log's writer")

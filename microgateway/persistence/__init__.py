@@ -1,1 +1,4 @@
-"""What survives a restart: the configuration in a database, and the generated secrets beside it."""
+"""What survives a restart: in a database the configuration, its history, the request log, usage and metrics.
+
+Secrets that were generated are in files beside it.
+"""

@@ -213,6 +213,7 @@ class Journal:
         self._table = table
 
     async def created(self, connection: AsyncConnection, values: dict[str, Any]) -> None:
+        """This row was made."""
         await self._history.note(connection, "create", self._kind, values["id"], name_of(values))
 
     async def changes(self, connection: AsyncConnection, action: str, entity_id: str) -> None:
@@ -224,6 +225,7 @@ class Journal:
             await self._history.note(connection, action, self._kind, entity_id, name_of(values), packed)
 
     def committed(self) -> None:
+        """The change that was noted last is there for good."""
         self._history.committed()
 
 

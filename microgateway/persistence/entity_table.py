@@ -84,6 +84,7 @@ class EntityTable(Generic[E]):
         return Page([self._of_row(row) for row in rows], total)
 
     async def get(self, entity_id: str) -> E:
+        """Raises `NotFoundError`."""
         query = self._select().where(self._table.c.id == entity_id)
         async with self._reading() as connection:
             row = (await connection.execute(query)).one_or_none()
@@ -139,6 +140,7 @@ class EntityTable(Generic[E]):
         return {row.id: Placed(self._of_row(row[:-1]), row.number) for row in found}
 
     async def count(self) -> int:
+        """How many there are."""
         async with self._reading() as connection:
             return (await connection.execute(select(func.count()).select_from(self._table))).scalar_one()
 

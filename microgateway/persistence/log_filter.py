@@ -36,6 +36,7 @@ class LogFilter:
 
     @property
     def is_empty(self) -> bool:
+        """Whether everything passes."""
         return all(getattr(self, field.name) in ((), None) for field in fields(self))
 
 

@@ -29,6 +29,8 @@ class KeyUsageRow:
 
 @dataclass(frozen=True, slots=True)
 class ServiceUsageRow:
+    """Of a service. Errors are 5xx, and requests without an answer."""
+
     service_id: str
     total_requests: int
     total_errors: int
@@ -36,6 +38,8 @@ class ServiceUsageRow:
 
 @dataclass(frozen=True, slots=True)
 class RouteUsageRow:
+    """Of a route: when a request last came to it."""
+
     route_id: str
     last_hit_at: datetime
 

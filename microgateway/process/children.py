@@ -55,6 +55,7 @@ class Child:
             self.kill(signal.SIGTERM)
 
     def kill(self, number: int = signal.SIGKILL) -> None:
+        """Sends it a signal: SIGKILL, or that of this number."""
         os.kill(self.pid, number)
 
     def ended(self, status: int) -> int:

@@ -1,7 +1,4 @@
-"""`microgateway run --demo`:
-
-the sample data in force, in front of a demo upstream, and a key that a `curl` line can use.
-"""
+"""`microgateway run --demo`: sample data in front of the demo upstream, and a key that a `curl` line can use."""
 
 import os
 from collections.abc import Mapping

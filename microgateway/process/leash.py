@@ -12,7 +12,7 @@ LARGEST_PACKET = 65_536
 
 
 class Leash:
-    """One end. `ours` is non-blocking; its descriptor is what a selector or a loop watches."""
+    """One end. `socket` does not block; its descriptor is what a selector or a loop watches."""
 
     def __init__(self, end: socket.socket) -> None:
         end.setblocking(False)
@@ -26,6 +26,7 @@ class Leash:
 
     @classmethod
     def inherited(cls, descriptor: int) -> "Leash":
+        """The end that this process was started with."""
         return cls(socket.socket(fileno=descriptor))
 
     def send(self, message: dict[str, Any], *handed: socket.socket) -> bool:

@@ -43,7 +43,7 @@ _LENGTH = Struct("!I")
 
 
 class Kind(IntEnum):
-    """The first element of a message."""
+    """The first element of a message. In a reload processes of two versions talk, so a number stays what it is."""
 
     SETUP = 0
     KEYS = 1
@@ -51,17 +51,17 @@ class Kind(IntEnum):
     TAKEN = 3
     RENEW = 4
     CHECKED = 5
-    TAIL = 12
-    FLUSH = 10
-    FLUSHED = 11
     HELLO = 6
     APPLIED = 7
     REPORT = 8
     EVENT = 9
+    FLUSH = 10
+    FLUSHED = 11
+    TAIL = 12
     ROWS = 13
-    EJECTED = 16
     CHANGE = 14
     BEHIND = 15
+    EJECTED = 16
 
 
 Receive = Callable[[Any], None]

@@ -31,17 +31,21 @@ class SharedState:
 
     @classmethod
     def attached(cls, descriptor: int) -> "SharedState":
+        """To the memory behind this descriptor."""
         return cls(SharedMemory(descriptor))
 
     def limiter(self, process: int) -> SharedLimiter:
+        """The buckets, as this process uses them."""
         return SharedLimiter(self._limits, process=process)
 
     def circuits(self, process: int, listeners: Sequence[EventListener]) -> SharedCircuits:
+        """The circuits, as this process uses them. The control process is in charge of their policies."""
         return SharedCircuits(
             self.memory, self._circuits, process=process, in_charge=process == CONTROL, listeners=listeners
         )
 
     def turns(self, process: int) -> SharedTurns:
+        """Who has how many connections, as this process sees it."""
         return SharedTurns(self.memory, SharedLimits.size() + CircuitTable.size(), process)
 
     def forget_process(self, process: int) -> None:

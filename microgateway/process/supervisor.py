@@ -63,6 +63,7 @@ class Reload:
         return None if self._check is None else self._check.returncode
 
     def reaped(self, pid: int, status: int) -> None:
+        """A process has ended; perhaps it was the one that checks."""
         if self._check is not None and self._check.pid == pid:
             self._check.returncode = os.waitstatus_to_exitcode(status)
 
@@ -96,6 +97,7 @@ class Supervisor:
         self._exit_code = 0
 
     def run(self) -> int:
+        """Watches over the others until all have ended; the exit code."""
         woken, waker = socket.socketpair()
         for end in (woken, waker):
             end.setblocking(False)

@@ -22,6 +22,7 @@ def fields_of(head: bytes) -> Fields:
 
 
 def changes(before: Fields, after: Fields) -> Changes:
+    """What is different in `after`."""
     was, now = _by_name(before), _by_name(after)
     common = [name for name in now if name in was and now[name][1] != was[name][1]]
     return Changes(

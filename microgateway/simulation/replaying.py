@@ -69,11 +69,13 @@ class Replay:
                 self._judge(oldest, version)
 
     def finish(self) -> None:
+        """Judges what was held back: no more rows come."""
         while self._held:
             _, _, oldest, version = heapq.heappop(self._held)
             self._judge(oldest, version)
 
     def answer(self, *, against: Against, until: float, took: float, complete: bool) -> ReplayAnswer:
+        """What came of it; `took` is seconds."""
         return ReplayAnswer(
             against=against,
             since=self._since,
@@ -171,6 +173,7 @@ class Differences:
         self._first_limited: dict[tuple[str, str], float] = {}
 
     def compare(self, row: LoggedRequest, before: str, judgement: Judgement) -> None:
+        """One row, what became of it then, and its judgement now."""
         outcome, destination = judgement.outcome, judgement.destination
         after = FORWARDED
         if isinstance(outcome, Problem):
@@ -207,6 +210,7 @@ class Differences:
             )
 
     def changes(self) -> list[Changed]:
+        """The groups, the largest first."""
         return sorted(self._groups.values(), key=lambda group: -group.requests)
 
     def keys(self) -> list[KeyChange]:

@@ -35,7 +35,7 @@ class Setting:
 
 
 class _Client:
-    """One connection. `LARGEST_KEPT` bytes of an answer are kept, for who wants to see it."""
+    """One connection. At most `most` bytes of an answer are kept, for who wants to see it."""
 
     __slots__ = ("answer", "ended", "ip", "most", "wire")
 
@@ -104,6 +104,7 @@ class Scene:
             downstream.abort()
 
     def ended(self, client: _Client, exchange: Exchange, *, is_free: bool) -> None:
+        """A client's request is over. `is_free`: its connection takes another."""
         ended, client.ended = client.ended, None
         if ended is None:
             return

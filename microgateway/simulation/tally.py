@@ -55,6 +55,7 @@ class Tally:
         self.requests = self.admitted = self.retries = 0
 
     def record(self, exchange: Exchange) -> None:
+        """One exchange has ended."""
         self.requests += 1
         outcome = (exchange.status, exchange.stage or "proxy", exchange.code)
         if outcome not in self._counts and exchange.stage:
@@ -74,6 +75,7 @@ class Tally:
             _of(self._services, destination.upstream.id, destination.upstream.name).count(exchange)
 
     def note(self, event: Event) -> None:
+        """A circuit or a target is in another state."""
         if len(self._happenings) < MOST_HAPPENINGS:
             self._happenings.append(self.happening(event))
 
@@ -101,17 +103,20 @@ class Tally:
         )
 
     def counts(self) -> list[Counted]:
+        """How often each outcome came, the most frequent first."""
         return [
             Counted(status=status, stage=stage, code=code or None, requests=number)
             for (status, stage, code), number in self._counts.most_common()
         ]
 
     def latency(self) -> Percentiles:
+        """Of all exchanges, in milliseconds."""
         p50, p95, p99 = (each / 1_000 for each in percentiles(self._durations, 0.5, 0.95, 0.99))
         mean = self._sum / self.requests if self.requests else 0.0
         return Percentiles(p50=p50, p95=p95, p99=p99, mean=mean * 1_000, longest=self._longest * 1_000)
 
     def timeline(self, more: Iterable[Happening] = ()) -> list[Happening]:
+        """What happened, and these too, in order of time."""
         return sorted([*self._happenings, *more], key=lambda happening: happening.at)
 
     def keys(self) -> list[Group]:
@@ -131,6 +136,7 @@ class TokenWatch:
         self._series: dict[tuple[str, str | bytes], list[tuple[float, float]]] = {}
 
     def meet(self, exchange: Exchange) -> None:
+        """The buckets that this exchange was judged by are looked at from now on."""
         judgement = exchange.judgement
         if judgement is None or len(self._claims) >= MOST_SERIES:
             return
@@ -141,12 +147,14 @@ class TokenWatch:
             self._claims.setdefault((limit.space, ""), (limit, ""))
 
     def look(self, now: float) -> None:
+        """How full each is at `now`."""
         instant = int(now * NANOSECONDS)
         for place, (limiting, subject) in self._claims.items():
             level = self._limiter.look(limiting, subject, now).peek(instant).level
             self._series.setdefault(place, []).append((round(now - self._began, 3), round(level / TOKEN, 3)))
 
     def series(self) -> list[TokenSeries]:
+        """What was seen of each."""
         return [
             TokenSeries(limit=self._claims[place][0].name, subject=str(place[1]), tokens=points)
             for place, points in self._series.items()

@@ -86,7 +86,7 @@ class Wire(asyncio.Transport):
         self._world.later(0.0, self._read)
 
     def send_now(self, data: bytes) -> None:
-        """Arrives at once, for who has a turn of his own already."""
+        """Arrives at once, for who has a turn of its own already."""
         self._inbox.append(data)
         self._read()
 

@@ -61,6 +61,7 @@ class Destination(CompiledRoute):
 
     @classmethod
     def of(cls, route: CompiledRoute, upstream: Upstream, rules: Rules | None) -> "Destination":
+        """A route with its service and the rules that apply."""
         own = {name: getattr(route, name) for name in CompiledRoute.__slots__}
         return cls(**own, upstream=upstream, rules=rules)
 

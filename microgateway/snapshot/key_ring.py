@@ -40,6 +40,7 @@ class KeyRing:
 
     @classmethod
     def of_keys(cls, keys: Iterable[ApiKey], issuers: Mapping[str, Issuer] = MappingProxyType({})) -> "KeyRing":
+        """Revoked and expired keys are in it, too: their holders are told so."""
         by_digest: dict[bytes, Principal] = {}
         by_id: dict[str, Principal] = {}
         for key in keys:
@@ -109,6 +110,7 @@ class KeyRing:
 
     @classmethod
     def of_parts(cls, parts: Iterable[KeyChange]) -> "KeyRing":
+        """What `in_parts` has taken apart."""
         by_digest: dict[bytes, Principal] = {}
         by_id: dict[str, Principal] = {}
         issuers: Mapping[str, Issuer] = {}

@@ -40,6 +40,7 @@ class PlacedRule:
 
     @property
     def is_for_all(self) -> bool:
+        """Whether it is for requests of every route, and of none."""
         return self.route_id is None and self.service_id is None
 
 

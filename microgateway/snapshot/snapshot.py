@@ -95,6 +95,7 @@ class Snapshot:
         return self.with_change(self.change_of_issuers(issuers))
 
     def change_of_key(self, key: ApiKey) -> SnapshotChange:
+        """To this key, created, changed or revoked."""
         return SnapshotChange(keys=self.keys.change_to(key))
 
     def change_of_keys(self, keys: Iterable[ApiKey], issuers: Iterable[TokenIssuer]) -> KeyChange:

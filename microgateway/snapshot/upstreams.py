@@ -47,9 +47,9 @@ class Endpoint(BaseUrl):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One address of a service:
+    """One address of a service; `name` is its URL.
 
-    where to connect, the Host line to send, and the path in front of every request's own. `name` is its URL.
+    `url` says where to connect, `host_field` is the Host line to send, and `path` goes in front of every request's own.
     """
 
     name: str
@@ -90,6 +90,7 @@ class Upstream:
 
     @classmethod
     def of_service(cls, service: Service, defaults: CircuitPolicy) -> "Upstream":
+        """Compiled; what the service leaves out of its circuit breaker is as in `defaults`."""
         targets = _targets(service)
         tries_all = service.when_unhealthy == "try_all"
         return cls(

@@ -41,9 +41,11 @@ class CircuitTable:
 
     @staticmethod
     def size() -> int:
+        """Bytes of memory that it takes."""
         return (MOST_CIRCUITS + 1) * LOCK_SIZE + MOST_CIRCUITS * (DIGEST_SIZE + _RECORD)
 
     def create(self) -> None:
+        """Called once, by one process, before all else."""
         self.locks.create(MOST_CIRCUITS + 1)
 
     def close(self) -> None:
@@ -84,6 +86,7 @@ class CircuitTable:
         return first, first + 1
 
     def read(self, number: int) -> tuple[float, ...]:
+        """The numbers that count at the moment; with the lock held they stay."""
         begin = self._records + number * _RECORD
         return NUMBERS.unpack_from(self._memory.bytes, begin + WORD + _COPY * self._memory.words[begin // WORD])
 

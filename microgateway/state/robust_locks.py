@@ -63,9 +63,11 @@ class RobustLocks:
             self.insist(number, outcome)
 
     def release(self, number: int) -> None:
+        """For who has it."""
         self.unlock_at(self._begin + number * LOCK_SIZE)
 
     def address(self, number: int) -> int:
+        """Where the lock is, for `try_at` and `unlock_at`."""
         return self._begin + number * LOCK_SIZE
 
     def insist(self, number: int, outcome: int) -> None:

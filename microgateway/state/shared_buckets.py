@@ -123,9 +123,11 @@ class BucketTable:
 
     @staticmethod
     def size(stripes: int = STRIPES, ways: int = WAYS) -> int:
+        """Bytes of memory that it takes."""
         return stripes * (LOCK_SIZE + WORD + ways * (DIGEST_SIZE + _RECORD))
 
     def create(self) -> None:
+        """Called once, by one process, before all else."""
         self.locks.create(self._stripes)
 
     def __len__(self) -> int:

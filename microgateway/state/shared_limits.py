@@ -39,6 +39,7 @@ class SharedLimits:
 
     @staticmethod
     def size(stripes: int = STRIPES, ways: int = WAYS) -> int:
+        """Bytes of memory that all of it takes."""
         return LOCK_SIZE + 2 * BucketTable.size(stripes, ways) + RoomTable.size()
 
     def create(self, secret: bytes) -> None:
@@ -52,11 +53,13 @@ class SharedLimits:
             part.locks.close()
 
     def digest_of_bucket(self, space: str, subject: Subject) -> bytes:
+        """What the bucket of a subject is found by; a text and the same bytes are two subjects."""
         if isinstance(subject, bytes):
             return self._digest(b"bytes", space, subject)
         return self._digest(b"text", space, subject.encode())
 
     def digest_of_room(self, space: str) -> bytes:
+        """What a rule's room is found by."""
         return self._digest(b"room", space, b"")
 
     def _digest(self, kind: bytes, space: str, subject: bytes) -> bytes:
@@ -81,6 +84,7 @@ class SharedRoom:
         self.places: dict[Subject, Place] = {}
 
     def count(self, counter: int) -> None:
+        """One more, in this process's column."""
         self._limits.rooms.count(self.number, counter, self._process, 1)
 
     def find(self, subject: Subject, limit: Limit, now: int, *, most: int | None) -> Place:

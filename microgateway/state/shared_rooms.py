@@ -37,9 +37,11 @@ class RoomTable:
 
     @staticmethod
     def size() -> int:
+        """Bytes of memory that it takes."""
         return (MOST_ROOMS + 1) * LOCK_SIZE + MOST_ROOMS * (_DIGEST_SIZE + _ROOM_SIZE)
 
     def create(self) -> None:
+        """Called once, by one process, before all else."""
         self.locks.create(MOST_ROOMS + 1)
 
     def number_of(self, digest: bytes) -> int:
@@ -106,6 +108,7 @@ class RoomTable:
         return 0 if total >> 63 else total
 
     def count(self, number: int, counter: int, process: int, by: int) -> None:
+        """Adds to what this process has counted; `by` may be negative."""
         at = self.column(number, counter, process)
         self._memory.words[at] = (self._memory.words[at] + by) & _WORD_MASK
 

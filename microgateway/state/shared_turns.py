@@ -23,6 +23,7 @@ class SharedTurns:
 
     @staticmethod
     def size() -> int:
+        """Bytes of memory that it takes."""
         return _ALL.size
 
     def note(self, connections: int) -> None:

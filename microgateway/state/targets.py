@@ -135,10 +135,12 @@ class TargetGroup:
         return max(0.0, min(self._next_return - now, self.upstream.checks.interval))
 
     def health(self, now: float) -> Overall:
+        """How the service is, by its targets."""
         self.asked(now)
         return overall([member.health.status(now) for member in self.members.values()])
 
     def failed(self, member: Member, cause: str, now: float) -> None:
+        """A request to this member failed; that may eject it."""
         policy = self.upstream.ejection
         if not policy.enabled or not member.health.failed(policy) or self._is_out(member, now):
             return
@@ -166,6 +168,7 @@ class TargetGroup:
         return out + 1 <= int(self.upstream.ejection.largest_share * len(self.members))
 
     def checked(self, member: Member, result: CheckResult, now: float) -> None:
+        """A check of this member came to this end; that may take it out or bring it back."""
         self.asked(now)  # whoever is back is told of first
         before, was_out = member.health.status(now), self._is_out(member, now)
         member.checks.append(result)

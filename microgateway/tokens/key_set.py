@@ -41,6 +41,7 @@ class VerificationKey:
         self.fingerprint = json.dumps([algorithm, self.key_id, public], sort_keys=True)
 
     def verifies(self, token: ParsedToken) -> bool:
+        """Whether the token was signed with the other half of this key."""
         try:
             return bool(self._key.Algorithm.verify(token.signed, self._key.key, token.signature))
         except (InvalidSignature, ValueError, TypeError):

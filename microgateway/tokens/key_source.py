@@ -52,6 +52,7 @@ class KeySource:
         self._waiting.append(callback)
 
     def begin(self, now: float) -> None:
+        """A fetch begins."""
         self.is_fetching = True
         self._begun_at = now
 

@@ -41,6 +41,7 @@ class KeySources:
         self.sweep()
 
     def of(self, issuer: Issuer) -> KeySource:
+        """What there is of this issuer's keys, begun where there is nothing."""
         source = self._sources.get(issuer.id)
         if source is None:
             source = self._sources[issuer.id] = KeySource(issuer)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from microgateway.control_plane.editions import Edition
-from microgateway.control_plane.gateway_batches import Configuration as Proposed
+from microgateway.control_plane.gateway_batches import ProposedConfiguration
 from microgateway.core.routing import NotRouted
 from microgateway.persistence.configuration_history import VersionNotKeptError
 from microgateway.snapshot import Principal
@@ -70,7 +70,9 @@ class TestEditions:
         await control.delete(f"/api/routes/{route['id']}")
         editions, now = control.configuration.editions(), control.configuration.snapshot.version
         busy = {"requests_per_minute": 1, "burst_size": 1, "count_by": "all"}
-        change = Proposed.model_validate({"keys": {"mobile": {"enabled": False}}, "rate_limits": {"busy": busy}})
+        change = ProposedConfiguration.model_validate(
+            {"keys": {"mobile": {"enabled": False}}, "rate_limits": {"busy": busy}}
+        )
         before, after = await editions.proposed(then, change), await editions.proposed(now, change)
         assert (before.version, after.version) == (then, now)
         assert set(before.limits) == set(after.limits) != set()
