@@ -12,8 +12,8 @@ from microgateway.core.field_sections import WITHHELD_FIELDS
 from microgateway.core.fields import is_token
 from microgateway.core.header_edits import EditError, HeaderEdits, check_name, check_value
 
-METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}")  # RFC 9110, 5.6.2: a token
-CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
+_METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}")  # RFC 9110, 5.6.2: a token
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 USUAL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 MOST_CONDITIONS = 16
 MOST_EDITS = 32
@@ -24,10 +24,18 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
 
 
-def _without_control_characters(text: str) -> str:
-    if CONTROL_CHARACTER.search(text):
+def refuse_control_characters(text: str) -> str:
+    """The same text. Raises `ValueError` for one that holds any."""
+    if _CONTROL_CHARACTER.search(text):
         raise ValueError("control characters are not allowed here")
     return text
+
+
+def http_method(text: str) -> str:
+    """A method in upper case. Raises `ValueError` for what can't be one."""
+    if not _METHOD.fullmatch(text):
+        raise ValueError(f"{text!r} is not an HTTP method")
+    return text.upper()
 
 
 def _field_name(name: str) -> str:
@@ -44,7 +52,7 @@ def _network(text: str) -> str:
     return str(network)
 
 
-Value = Annotated[str, Field(max_length=1_024), AfterValidator(_without_control_characters)]
+Value = Annotated[str, Field(max_length=1_024), AfterValidator(refuse_control_characters)]
 FieldName = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_field_name)]
 EditedName = Annotated[str, Field(min_length=1, max_length=128)]
 EditedValue = Annotated[str, Field(max_length=4_096)]
@@ -76,7 +84,7 @@ class HeaderCondition(_Part):
     @field_validator("pattern", mode="after")
     @classmethod
     def check_pattern(cls, pattern: str | None) -> str | None:
-        return None if pattern is None else _without_control_characters(pattern)
+        return None if pattern is None else refuse_control_characters(pattern)
 
     @model_validator(mode="after")
     def check_one(self) -> Self:
@@ -190,14 +198,8 @@ def _check_origin(origin: str) -> str:
         raise ValueError(str(error)) from None
 
 
-def _check_method(method: str) -> str:
-    if not METHOD.fullmatch(method):
-        raise ValueError(f"{method!r} is not an HTTP method")
-    return method.upper()
-
-
 Origin = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_check_origin)]
-Method = Annotated[str, Field(min_length=1, max_length=32), AfterValidator(_check_method)]
+Method = Annotated[str, Field(min_length=1, max_length=32), AfterValidator(http_method)]
 FieldNames = Annotated[list[FieldName], Field(max_length=64)]
 
 

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 from microgateway.core.field_sections import WITHHELD_FIELDS
 from microgateway.core.fields import is_token
 from microgateway.core.routing import PathPattern, PatternError
-from microgateway.route_parts import CONTROL_CHARACTER, METHOD
+from microgateway.route_parts import http_method, refuse_control_characters
 
 LARGEST_RATE = 1_000_000_000
 LONGEST_PATH = 2_048  # characters of the normal form too: what was kept once must be readable again
@@ -22,10 +22,7 @@ def _check_pattern(path: str) -> str:
 
 
 def _check_methods(methods: list[str]) -> list[str]:
-    for method in methods:
-        if not METHOD.fullmatch(method):
-            raise ValueError(f"{method!r} is not an HTTP method")
-    return list(dict.fromkeys(method.upper() for method in methods))
+    return list(dict.fromkeys(map(http_method, methods)))
 
 
 def header_name(name: str) -> str:
@@ -36,12 +33,6 @@ def header_name(name: str) -> str:
     if name.encode() in WITHHELD_FIELDS:
         raise ValueError("the gateway reads this field itself, so it tells no requests apart")
     return name
-
-
-def refuse_control_characters(value: str) -> str:
-    if CONTROL_CHARACTER.search(value):
-        raise ValueError("control characters are not allowed here")
-    return value
 
 
 def refuse_long(normal: str) -> str:

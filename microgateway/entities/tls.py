@@ -7,7 +7,8 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
-from microgateway.entities.spec import Spec, refuse_control_characters
+from microgateway.entities.spec import Spec
+from microgateway.route_parts import refuse_control_characters
 
 SERVER_NAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 FilePath = Annotated[str, Field(min_length=1, max_length=4_096), AfterValidator(refuse_control_characters)]

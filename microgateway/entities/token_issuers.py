@@ -5,8 +5,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, AwareDatetime, Field, ValidationInfo, field_validator
 
-from microgateway.entities.spec import LONGEST_PATH, Name, Rate, Spec, refuse_control_characters
+from microgateway.entities.spec import LONGEST_PATH, Name, Rate, Spec
 from microgateway.entities.tls import FilePath, UsableTls
+from microgateway.route_parts import refuse_control_characters
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 
