@@ -6,10 +6,11 @@ import re
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from microgateway.core.circuit import Permit
-from microgateway.core.field_sections import CHUNKED, NO_BODY, FieldSection
+from microgateway.core.field_sections import NO_BODY, FieldSection
 from microgateway.core.fields import HeadError
-from microgateway.core.framing import BodyReader, ChunkedReader, FixedReader, Piece
+from microgateway.core.framing import Piece
 from microgateway.core.requests import RequestHead
+from microgateway.data_plane.client_body import ClientBody
 from microgateway.data_plane.client_connection import (
     ANSWER,
     BODY,
@@ -25,7 +26,7 @@ from microgateway.data_plane.gates import cors_fields
 from microgateway.data_plane.head_reader import HeadReader
 from microgateway.data_plane.peer import Peer
 from microgateway.data_plane.pipeline import decide
-from microgateway.data_plane.problems import BODY_TOO_LARGE, CLIENT_TIMEOUT, TOO_MANY_CONNECTIONS, bad_head
+from microgateway.data_plane.problems import CLIENT_TIMEOUT, TOO_MANY_CONNECTIONS, bad_head
 from microgateway.data_plane.request_ids import identify
 from microgateway.data_plane.responses import CONTINUE, added_fields, problem_answer
 from microgateway.data_plane.tunnel import Tunnel
@@ -55,8 +56,6 @@ class Downstream(ClientConnection):
         "_again",
         "_again_head",
         "_body",
-        "_body_bytes",
-        "_body_limit",
         "_forwarding",
         "_heads",
         "_held",
@@ -77,9 +76,7 @@ class Downstream(ClientConnection):
         self._in_loop = False
         # One request's lifetime
         self._forwarding: Forwarding | None = None
-        self._body: BodyReader | None = None
-        self._body_bytes = 0
-        self._body_limit = 0
+        self._body: ClientBody | None = None
         self._tunnel: Tunnel | None = None
         self._held: HeldRequest | None = None
 
@@ -214,8 +211,8 @@ class Downstream(ClientConnection):
             else:
                 forwarding.start(head, destination, outcome, exchange)
                 own = destination.max_body
-                self._body_limit = plane.options.max_body_bytes if own is None else own
-                self._begin_body(forwarding, head, memoryview(data)[position:])
+                limit = plane.options.max_body_bytes if own is None else own
+                self._begin_body(forwarding, head, limit, memoryview(data)[position:])
         elif isinstance(outcome, Problem):
             self._answer(outcome, head, exchange, data, position)
         elif isinstance(outcome, Postponed):
@@ -262,51 +259,34 @@ class Downstream(ClientConnection):
             plane.tracer.begin(exchange, head.traceparent)
         return exchange
 
-    def _begin_body(self, forwarding: Forwarding, head: RequestHead, data: memoryview) -> None:
-        limit = self._body_limit
-        self._body = body = ChunkedReader() if head.section.body == CHUNKED else FixedReader(head.section.body)
-        self._body_bytes = 0
+    def _begin_body(self, forwarding: Forwarding, head: RequestHead, limit: int, data: memoryview) -> None:
+        self._body = body = ClientBody(head.section.body, limit)
         self._phase = BODY
-        if limit and head.section.body > limit:
-            forwarding.client_erred(BODY_TOO_LARGE)
-            return
-        if head.section.expects_continue and head.minor_version == 1 and not data:
+        if body.problem is None and head.section.expects_continue and head.minor_version == 1 and not data:
             self.write(CONTINUE)
-        try:
-            pieces, consumed = body.feed(data) if data else ([], 0)
-        except HeadError as error:
-            forwarding.client_erred(bad_head(error))
-            return
-        self._body_came(pieces, data, consumed)
-        if self._too_large():
-            forwarding.client_erred(BODY_TOO_LARGE)
-        else:
+        pieces = self._take_body(body, data) if data and body.problem is None else []
+        if body.problem is None:
             forwarding.start_with_body(pieces, done=body.done)
+        else:
+            forwarding.client_erred(body.problem)
 
     def _read_body(self, data: bytes) -> None:
-        forwarding, body = cast(Forwarding, self._forwarding), cast(BodyReader, self._body)
-        try:
-            pieces, consumed = body.feed(data)
-        except HeadError as error:
-            forwarding.client_erred(bad_head(error))
-            return
-        self._body_came(pieces, data, consumed)
-        if self._too_large():
-            forwarding.client_erred(BODY_TOO_LARGE)
-        else:
+        forwarding, body = cast(Forwarding, self._forwarding), cast(ClientBody, self._body)
+        pieces = self._take_body(body, data)
+        if body.problem is None:
             forwarding.send_body(pieces, done=body.done)
+        else:
+            forwarding.client_erred(body.problem)
 
-    def _body_came(self, pieces: list[Piece], data: Piece, consumed: int) -> None:
-        """Counts it; at its end, what stands behind it is the next request."""
-        self._body_bytes += sum(map(len, pieces))
-        if cast(BodyReader, self._body).done:
+    def _take_body(self, body: ClientBody, data: Piece) -> list[Piece]:
+        """What of this is body. At its end, what stands behind it is the next request."""
+        pieces, consumed = body.feed(data)
+        if body.done:
             self._phase = ANSWER
             self._body = None
             if consumed < len(data):
                 self._pending = bytes(memoryview(data)[consumed:])
-
-    def _too_large(self) -> bool:
-        return self._body_limit != 0 and self._body_bytes > self._body_limit
+        return pieces
 
     # -- answers of the gateway's own ----------------------------------------------------------------------------------
 
