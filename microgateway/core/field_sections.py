@@ -298,6 +298,7 @@ _OTHER_FORWARDING_FIELDS = (
     b"x-forwarded-server",
     b"x-client-ip",
 )
+_MISTAKEN = (b"proxy",)  # it means nothing, but CGI makes HTTP_PROXY of it, which clients obey (CVE-2016-5385)
 _HOP_BY_HOP = (b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization", b"te", b"trailer")
 _FRAMING_FIELDS = (b"host", b"content-length", b"transfer-encoding", b"connection", b"upgrade", b"expect", b"x-api-key")
 
@@ -338,7 +339,7 @@ def _actions(api_key_field: bytes) -> dict[bytes, Action]:
     guarded = (*_FRAMING_FIELDS, *FORWARDING_FIELDS, *_OTHER_FORWARDING_FIELDS, api_key_field)
     look_alikes = {alike for name in guarded for alike in _look_alikes(name)}
     actions.update(dict.fromkeys(look_alikes, _dropped))
-    actions.update(dict.fromkeys(_HOP_BY_HOP, _dropped))
+    actions.update(dict.fromkeys((*_HOP_BY_HOP, *_MISTAKEN), _dropped))
     actions.update(dict.fromkeys(_OTHER_FORWARDING_FIELDS, _dropped))
     actions.update(dict.fromkeys(FORWARDING_FIELDS, _about_the_client))
     return actions

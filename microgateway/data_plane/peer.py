@@ -59,7 +59,7 @@ class Peer:
             b", ".join([*chain, self.ip.encode()]),
             client,
             proto if proto in _SCHEMES else self._proto,
-            port if port.isdigit() and int(port) <= 65_535 else self._port,
+            port if port.isdigit() and len(port) <= 5 and int(port) <= 65_535 else self._port,
             host if _is_authority(host) else authority,
         )
 

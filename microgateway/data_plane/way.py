@@ -59,4 +59,6 @@ class Way:
         """What is written of this request, up to the fields that differ in each."""
         alteration = self.destination.alteration
         path = head.path if alteration is None else alteration.path(head.path)
+        if path == b"*" and self.target.path:  # the service is no whole server, but what stands below its path
+            path = b"/"
         return b"%b%b%b%b" % (self._beginning, path, head.query, self._rest)

@@ -111,7 +111,8 @@ def test_a_trusted_proxys_claims_are_kept(trusting: Pair, fields: tuple[str, ...
 
 
 @pytest.mark.parametrize("fields", [("X-Forwarded-Proto: gopher",), ("X-Forwarded-Proto: https, http",),
-("X-Forwarded-Port: x",), ("X-Forwarded-Proto:",),
+("X-Forwarded-Port: x",), ("X-Forwarded-Port: 65536",), ("X-Forwarded-Port: " + "9" * 5_000,),
+("X-Forwarded-Proto:",),
                                     ("X-Forwarded-Proto: http", "X-Forwarded-Proto: https")])  # fmt: skip
 def test_a_trusted_proxys_nonsense_leaves_one_sane_value(trusting: Pair, fields: tuple[str, ...]) -> None:
     """One value, which an upstream can compare with `https`: Kong and Envoy overwrite what is not http or https."""

@@ -42,6 +42,7 @@ def hop_rows() -> Iterator[Case]:
         (("TE: trailers",), (b"te",)),
         (("Connection: TE", "TE: trailers, deflate"), (b"te", b"connection")),
         (("Trailer: X-Trailer",), (b"trailer",)),
+        (("Proxy: http://evil.example/",), (b"proxy",)),
         (("Proxy-Authorization: Basic eDp5",), (b"proxy-authorization",)),
         (("Upgrade: foo",), (b"upgrade",)),
         (("Connection: upgrade", "Upgrade: foo/2"), (b"upgrade", b"connection")),

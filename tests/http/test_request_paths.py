@@ -160,6 +160,17 @@ def test_a_path_that_is_no_way_in(gateway: Gateway, upstream: Upstream, target: 
     assert upstream.requests_since(known) == []
 
 
+def test_the_whole_server_is_what_stands_below_the_base_of_a_service(upstream: Upstream) -> None:
+    """`OPTIONS *` (RFC 9112, 3.2.4) must not become a path beside the base, such as `/base*`."""
+    routes, known = [route("/")], len(upstream.requests)
+    for base, target in (("", b"*"), ("/base", b"/base/")):
+        with running_gateway(services=[service(upstream.url + base)], routes=routes, settings=settings()) as gateway:
+            upstream.settle = gateway.settle
+            with gateway.connect() as client:
+                assert client.ask(lines("OPTIONS * HTTP/1.1", "Host: a.example")).status == 200
+        assert upstream.requests_since(known)[-1].target == target
+
+
 def test_the_gateway_says_where_it_went_wrong() -> None:
     """Whatever the path was, the answer to it says nothing of what is behind the gateway."""
     with running_pair(routes=[route("/a")]) as pair, pair.gateway.connect() as client:
