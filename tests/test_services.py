@@ -184,6 +184,13 @@ class TestCircuitBreaker:
         assert state_of(circuit) is CircuitState.OPEN
         assert refusal_of(circuit, 12.0).retry_after == POLICY.recovery_timeout
 
+    def test_a_failed_probe_takes_the_successes_before_it_along(self) -> None:
+        circuit = tripped()
+        circuit.succeeded(permit_of(circuit, 10.0), 10.0)
+        circuit.failed(permit_of(circuit, 10.0), 12.0)
+        circuit.succeeded(permit_of(circuit, 22.0), 22.0)
+        assert state_of(circuit) is CircuitState.HALF_OPEN
+
     def test_an_abandoned_probe_gives_its_place_back(self) -> None:
         circuit = tripped()
         probes = [permit_of(circuit, 10.0), permit_of(circuit, 10.0)]
@@ -291,7 +298,10 @@ class TestCircuitBreaker:
         heard.append(circuit.hears_all)
         circuit.change_policy(RATE, 0.0)
         heard.append(circuit.hears_all)
-        assert heard == [False, True, False, True]
+        for policy in (replace(RATE, mode="disabled"), replace(POLICY, slow_call_seconds=0.5), POLICY):
+            circuit.change_policy(policy, 0.0)
+            heard.append(circuit.hears_all)
+        assert heard == [False, True, False, True, False, True, False]
 
     @given(steps, policies, policies)
     def test_it_never_admits_more_probes_than_allowed_and_never_wedges(
@@ -367,6 +377,12 @@ class TestCircuitByRate:
     def test_what_is_older_than_the_window_is_forgotten(self) -> None:
         circuit = Circuit(RATE, 0.0)
         assert set(self.answers(circuit, *[500] * 20, spacing=RATE.window_seconds / 3 + 1)) == {CircuitState.CLOSED}
+
+    def test_another_window_begins_without_a_past(self) -> None:
+        circuit = Circuit(RATE, 0.0)
+        self.answers(circuit, 500, 500, 500)
+        circuit.change_policy(replace(RATE, window_seconds=30.0), 0.0)
+        assert self.answers(circuit, 500, 200, 500, 500)[2:] == [CircuitState.CLOSED, CircuitState.OPEN]
 
     def test_slow_answers_have_a_rate_of_their_own(self) -> None:
         told: list[Transition] = []

@@ -86,7 +86,7 @@ class TokenBucket:
         self.limit = limit
         self.level = limit.capacity
         self.updated = now
-        self.full_at = now if limit.burst > 0 else NEVER
+        self.full_at = now
 
     def take(self, now: int) -> Grant:
         """Takes one token if there is one. A clock that goes back brings no tokens, and takes none."""

@@ -25,6 +25,8 @@ EXAMINED = [
     (b"Accept: */*", b"accept", b"*/*", b"Accept: */*"),
     (b"ACCEPT:*/*", b"accept", b"*/*", b"ACCEPT: */*"),
     (b"Accept: \t */* \t", b"accept", b"*/*", b"Accept: */*"),
+    (b"Accept:*/* ", b"accept", b"*/*", b"Accept: */*"),
+    (b"Accept:\t*/*", b"accept", b"*/*", b"Accept: */*"),
     (b"Empty:", b"empty", b"", b"Empty: "),
     (b"Empty: ", b"empty", b"", b"Empty: "),
     (b"Colons: a:b: c", b"colons", b"a:b: c", b"Colons: a:b: c"),

@@ -98,6 +98,7 @@ REFUSED = [
     b"0\r\nX : 1\r\n\r\n",
     b"0\r\n folded\r\n\r\n",
     b"0\r\nX: a\x00\r\n\r\n",
+    b"0\r\nX: a\x7f\r\n\r\n",
     b"0\r\nX: a\n\r\n",
     b"0\r\n\n",
     b"0\r\nX: 1\r\n\n",

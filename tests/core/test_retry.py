@@ -68,6 +68,7 @@ ATTEMPTS = st.builds(
         (Attempt(retries_left=0), Verdict.NO_RETRIES_LEFT),
         (Attempt(fault=Fault.NOT_CONNECTED, retries_left=0), Verdict.NO_RETRIES_LEFT),
         (Attempt(seconds_left=0.0), Verdict.NO_TIME_LEFT),
+        (Attempt(seconds_left=0.1), Verdict.REPEAT_IDEMPOTENT),
     ],
 )
 def test_each_reason(attempt: Attempt, verdict: Verdict) -> None:
