@@ -115,6 +115,6 @@ def without_vary_origin(fields: bytes, lines: Sequence[bytes]) -> bytes:
 
 
 def _is_between(origin: bytes, before: bytes, after: bytes) -> bool:
-    if not origin.startswith(before) or not origin.endswith(after) or len(origin) <= len(before) + len(after):
+    if not origin.startswith(before) or not origin.endswith(after):
         return False
     return _LABELS.fullmatch(origin[len(before) : len(origin) - len(after)]) is not None

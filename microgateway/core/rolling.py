@@ -115,8 +115,11 @@ class Span:
 
 
 def span_of(window: int, now: float, ladder: Sequence[Rung] = LADDER) -> Span:
-    """The last `window` seconds at `now`, on the finest rung that has them and the window before."""
-    slot = next((rung.seconds for rung in ladder if rung.seconds * (rung.slots - 1) >= 2 * window), ladder[-1].seconds)
+    """The last `window` seconds at `now`, on the finest rung that has them and the window before.
+
+    There is one for windows up to `LONGEST_WINDOW`.
+    """
+    slot = next(rung.seconds for rung in ladder if rung.seconds * (rung.slots - 1) >= 2 * window)
     last = int(now) - int(now) % slot
     first = last - (-(-window // slot) - 1) * slot
     return Span(first, last, slot, max(now - first, 0.001))

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fuzzing.corpus import OCTETS
-from microgateway.core.answers import CHUNKED, NO_BODY, UNTIL_CLOSE, AnswerHead, AnswerReader
-from microgateway.core.fields import Field, HeadError
+from microgateway.core.answers import CHUNKED, MOST_STATUS_LINES, NO_BODY, UNTIL_CLOSE, AnswerHead, AnswerReader
+from microgateway.core.fields import LONGEST_REMEMBERED, Field, HeadError
 
 OK = b"HTTP/1.1 200 OK"
 
@@ -106,6 +106,17 @@ NO_FRAMINGS = [
     (b"HTTP/1.1 204 No Content", CL, CL),
     (b"HTTP/1.1 304 Not Modified", CL, TE),
 ]
+
+
+def test_status_lines_are_remembered_if_they_are_short_and_so_many_of_them() -> None:
+    reader = AnswerReader()
+    remembered = reader._status_lines  # noqa: SLF001  what this is about
+    for number in range(MOST_STATUS_LINES):
+        assert reader.read([b"HTTP/1.1 200 reason %d" % number], {}, to_head=False).status == 200
+    reader.read([OK.ljust(LONGEST_REMEMBERED + 1, b"!")], {}, to_head=False)
+    assert len(remembered) == MOST_STATUS_LINES
+    reader.read([OK.ljust(LONGEST_REMEMBERED, b"!")], {}, to_head=False)
+    assert len(remembered) == 1
 
 
 @pytest.mark.parametrize(("lines", "body"), FRAMINGS)

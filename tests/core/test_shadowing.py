@@ -91,7 +91,8 @@ def test_the_example_is_a_request_that_the_route_would_take() -> None:
 
 def test_who_hides_whom_is_asked_of_the_one_that_is_saved() -> None:
     saved = rule("/a", "saved", priority=1)
-    rules = [saved, rule("/a/b", "below"), rule("/", "rest"), rule("/c", "elsewhere"), rule("/a", "same", match="exact")]
+    same = rule("/a", "same", match="exact")
+    rules = [saved, rule("/a/b", "below"), rule("/", "rest"), rule("/c", "elsewhere"), same]
     assert [one.target for one in Shadows(Router(rules)).cast_by(saved, 10)] == ["same", "below"]
     assert list(Shadows(Router(rules)).cast_by(rules[1], 10)) == []
 
