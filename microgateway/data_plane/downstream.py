@@ -113,7 +113,7 @@ class Downstream(ClientConnection):
         if self._phase is TUNNEL and self._tunnel is not None:
             self._tunnel.client_stopped()
             return True
-        if self._phase is ANSWER and self._forwarding is not None:
+        if self._phase is ANSWER:
             self._eof_at = self._plane.now()
             return True
         return False

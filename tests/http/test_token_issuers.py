@@ -226,14 +226,23 @@ def test_nobody_waits_longer_than_that_for_a_server_that_says_nothing() -> None:
         assert stage.ask(client, stage.token()).status == 200
 
 
-@pytest.mark.parametrize("leave", [Client.reset, Client.half_close])
-def test_who_leaves_meanwhile_is_recorded_once_and_forgotten(leave: Any) -> None:
+def test_who_sends_no_more_meanwhile_still_gets_the_answer() -> None:
+    with scene(ready=False) as stage, stage.gateway.connect() as client:
+        client.send(get(stage.token()))
+        client.half_close()
+        stage.gateway.settle()
+        stage.server.may_answer.set()
+        assert client.read_answer().status == 200
+        client.assert_closed()
+
+
+def test_who_leaves_meanwhile_is_recorded_once_and_forgotten() -> None:
     exchanges: list[Exchange] = []
     with scene(ready=False, sinks=[exchanges.extend]) as stage:
         with stage.gateway.connect() as client:
             client.send(get(stage.token()))
             stage.gateway.settle()
-            leave(client)
+            client.reset()
         until(lambda: not stage.gateway.call(lambda served: served.listener.connections), "the client is gone")
         stage.gateway.call(lambda served: served.recorder.flush())
         assert [(exchange.status, exchange.code) for exchange in exchanges] == [(499, "client_closed_request")]

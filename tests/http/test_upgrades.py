@@ -275,6 +275,22 @@ def test_an_upstream_that_ends_the_tunnel_ends_it_at_the_client(pair: Pair, end:
         assert client.stream.read_to_end() == b""
 
 
+def test_a_client_that_sends_no_more_still_gets_what_comes(pair: Pair) -> None:
+    with pair.gateway.connect() as client:
+        opened(pair, client, ReadToEnd(), Send(TEXT), Close())
+        client.half_close()
+        assert client.stream.read_to_end() == TEXT
+
+
+def test_an_upstream_that_sends_no_more_still_gets_what_comes(pair: Pair) -> None:
+    got = threading.Event()
+    with pair.gateway.connect() as client:
+        opened(pair, client, HalfClose(), ReadExactly(3), Call(got.set), Close())
+        assert client.stream.read_to_end() == b""
+        client.send(b"bye")
+        assert got.wait(PATIENCE)
+
+
 def test_what_was_sent_before_the_end_arrives(pair: Pair) -> None:
     with pair.gateway.connect() as client:
         opened(pair, client, Send(b"last words" * 10_000), Close())
