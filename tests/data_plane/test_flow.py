@@ -5,9 +5,11 @@ import time
 import pytest
 
 from microgateway.data_plane.options import Options
+from microgateway.snapshot import Snapshot
 from tests.data_plane.bench import GET, LONG_AFTER, OK, Scene, one_service, scene, silence
 
 POST = b"POST /a HTTP/1.1\r\nHost: a.example\r\nContent-Length: 10\r\n\r\n"
+CHUNKED_POST = b"POST /a HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 LONG = b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n" + b"x" * 500
@@ -132,6 +134,27 @@ def test_a_pile_of_requests_for_which_there_is_no_connection_is_answered_too(sna
     stage.send(GET * 1_500)
     assert stage.statuses() == [503] * 1_500
     assert stage.client.reading
+
+
+def test_the_same_bytes_in_the_middle_of_a_head_are_no_request() -> None:
+    """A read that is the last request again is not read again, unless it goes on with what is there already."""
+    stage = scene()
+    stage.send(GET, b"GET /b HTTP/1.1\r\nX-Part: ", GET)
+    assert stage.statuses() == [200, 200]
+    assert [request.target for request in stage.upstream.requests] == [b"/a", b"/b"]
+
+
+def test_the_chunks_of_a_request_that_is_refused_are_no_request() -> None:
+    stage = scene(snapshot=Snapshot())
+    stage.send(CHUNKED_POST + b"1\r\na\r\n0\r\n\r\n" + GET)
+    assert stage.statuses() == [401]
+    assert stage.answered.count(b"HTTP/1.1 ") == 1
+
+
+def test_who_sends_the_body_with_its_head_is_not_told_to_go_on() -> None:
+    stage = scene()
+    stage.send(b"POST /a HTTP/1.1\r\nHost: a.example\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nok")
+    assert stage.answered.startswith(b"HTTP/1.1 200 ")
 
 
 def test_empty_lines_without_end_cost_little() -> None:
