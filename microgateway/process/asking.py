@@ -205,8 +205,10 @@ def _document(path: Path) -> dict[str, Any]:
     """A JSON file, or a YAML one where PyYAML is there. Raises `StartupError`."""
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise StartupError(f"{str(path)!r} can't be read: {error}") from None
+    except OSError as error:
+        raise StartupError(f"{str(path)!r} can't be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise StartupError(f"{str(path)!r} is not UTF-8: {error}") from None
     document = _yaml(path, text) if path.suffix in (".yaml", ".yml") else _json(path, text)
     if not isinstance(document, dict):
         raise StartupError(f"{str(path)!r} holds no object")

@@ -56,11 +56,15 @@ def _token(settings: Settings) -> str:
 
 
 def _reason(error: urllib.error.HTTPError) -> str:
-    """One line: the problem's detail, and the first field at fault."""
+    """One line: the fields at fault, or the problem's detail."""
     try:
         problem = json.load(error)
     except ValueError:
         return f"the gateway answered {error.code}"
-    first = next(iter(problem.get("errors", ())), None)
-    where = "" if first is None else f" {first['field']}: {first['message']}"
-    return f"{problem.get('detail', error.code)}{where}"
+    if problem.get("code") == "admin_token_required":
+        return (
+            f"the gateway at {error.url} does not take this admin token: "
+            "MICROGATEWAY_ADMIN_TOKEN, or MICROGATEWAY_DATA_DIR for its data folder, says which"
+        )
+    fields = [f"{each['field']}: {each['message']}" for each in problem.get("errors", ())]
+    return "; ".join(fields) or str(problem.get("detail", error.code))

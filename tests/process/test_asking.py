@@ -43,7 +43,7 @@ def shop(gateway: Gateway, upstream: Upstream) -> str:
     return key
 
 
-def test_a_running_gateway_is_asked(folder: Path, ask: Ask, tmp_path: Path) -> None:
+def test_a_running_gateway_is_asked(folder: Path, ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with running_upstream() as upstream, running_gateway(folder) as gateway:
         key, port = shop(gateway, upstream), gateway.control_port
         explained = ask("explain", "POST", "/orders/7?a=b", "--key", key, "-H", "X-Foo: bar", port=port)
@@ -84,6 +84,13 @@ def test_a_running_gateway_is_asked(folder: Path, ask: Ask, tmp_path: Path) -> N
         assert f"served by version  requests\n{served}" in as_served
         now = ask("explain", "--row", str(row["id"]), "--against", "in_force", port=port)
         assert f"Under version {served + 1} of the configuration, which is in force" in now
+
+        refused = ask("history", "--limit", "0", port=port, code=1)
+        assert refused == "microgateway: limit: Input should be greater than or equal to 1\n"
+        monkeypatch.setenv("MICROGATEWAY_ADMIN_TOKEN", "somebody-elses")
+        stranger = ask("history", port=port, code=1)
+        assert f"127.0.0.1:{port}" in stranger
+        assert "MICROGATEWAY_ADMIN_TOKEN, or MICROGATEWAY_DATA_DIR" in stranger
 
 
 def test_of_a_gateway_with_workers_the_tokens_and_circuits_of_all_are_told(folder: Path, ask: Ask) -> None:
