@@ -68,6 +68,9 @@ def _nobody(change: Change) -> None:
     """Is not interested."""
 
 
+MOST_IN_ONE_STEP = 100  # changes of a restore: more of them are compiled with everything else, in a thread
+
+
 class _Step(NamedTuple):
     """What is in force next. `change` is what there is new in it, None where that may be everything."""
 
@@ -389,7 +392,8 @@ class Configuration:
             return restoration, None
         table = await restored_table(self.repository, self._table, restoration.changes)
         keys = self._snapshot.change_of_keys(restoration.keys(), restoration.issuers(self._issuers).values())
-        change = change_between(self._table, table, self._circuit_defaults)
+        few = len(restoration.changes) <= MOST_IN_ONE_STEP
+        change = change_between(self._table, table, self._circuit_defaults) if few else None
         if change is not None:
             step = self._step(change._replace(keys=keys), table)
         else:

@@ -101,7 +101,11 @@ async def planned(
         found = await differences(repository, present.version, version)
     except UnreadableRowError as error:
         raise ConflictError(f"Version {version} can't be restored. {error}", field="version") from error
-    now, notes, changes = mint.moment(), list[Note](), list[Difference]()
+    return await asyncio.to_thread(_planned, found, present, mint.moment(), asked)
+
+
+def _planned(found: Iterable[Difference], present: Snapshot, now: datetime, asked: RestoreRequest) -> Restoration:
+    notes, changes = list[Note](), list[Difference]()
     for difference in found:
         if difference.kind == "key":
             changed = _of_key(difference, asked, notes, now)
@@ -110,7 +114,7 @@ async def planned(
             notes += _of_issuer(difference)
         if changed is not None:
             changes.append(changed)
-    await asyncio.to_thread(_check, changes)
+    _check(changes)
     return Restoration(changes, notes, present)
 
 

@@ -13,7 +13,7 @@ from microgateway.control_plane.problems import documented
 from microgateway.control_plane.restoring import Note, NoteCode, Restoration, RestoreRequest
 from microgateway.control_plane.route_warnings import RouteWarning, all_warnings
 
-MOST_TOLD = 1_000  # changes of a restore, and notes
+MOST_TOLD = 200  # changes of a restore, and notes
 
 router = APIRouter(prefix="/api/config", tags=["configuration"])
 
@@ -81,7 +81,7 @@ class NoteAnswer(BaseModel):
 
 
 class RestoreAnswer(BaseModel):
-    """What was changed, or would be: the first thousand of `total` changes. Without any there is no new version.
+    """What was changed, or would be: the first 200 of `total` changes. Without any there is no new version.
 
     `version` is in force afterwards, with `dry_run` that which it still is. `warnings` tells of every route that no
     request reaches afterwards.

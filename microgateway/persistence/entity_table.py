@@ -131,13 +131,17 @@ class EntityTable(Generic[E]):
 
     async def placed(self, ids: Collection[str] | None = None) -> dict[str, Placed[E]]:
         """Those of these that there are, by id; None: all of them."""
-        query, found = self._select().add_columns(self._table.c.number), list[Row[Any]]()
+        query = self._select().add_columns(self._table.c.number)
+        parts = [query] if ids is None else [query.where(self._table.c.id.in_(some)) for some in in_batches(ids)]
+        found: dict[str, Placed[E]] = {}
         async with self._reading() as connection:
-            if ids is None:
-                found.extend(await connection.execute(query))
-            for some in in_batches(ids or ()):
-                found.extend(await connection.execute(query.where(self._table.c.id.in_(some))))
-        return {row.id: Placed(self._of_row(row[:-1]), row.number) for row in found}
+            for part in parts:
+                found |= await connection.run_sync(self._placed, part)
+        return found
+
+    def _placed(self, connection: Connection, query: Select[Any]) -> dict[str, Placed[E]]:
+        rows = connection.execution_options(yield_per=IDS_AT_A_TIME).execute(query)
+        return {row.id: Placed(self._of_row(row[:-1]), row.number) for row in rows}
 
     async def count(self) -> int:
         """How many there are."""
@@ -190,8 +194,8 @@ class EntityTable(Generic[E]):
             raise NotFoundError(self._kind, entity_id)
 
 
-def in_batches(ids: Iterable[str]) -> Iterator[list[str]]:
-    """So many as one statement takes."""
-    left = iter(ids)
+def in_batches(those: Iterable[T]) -> Iterator[list[T]]:
+    """So many as one statement takes; between two of them others have their turn."""
+    left = iter(those)
     while some := list(islice(left, IDS_AT_A_TIME)):
         yield some

@@ -44,26 +44,31 @@ async def put_back(
         by_kind[change.kind].append(change)
     befores: list[Before] = []
     for kind, table in tables.items():
-        rows = await _rows(connection, table, [change.id for change in by_kind[kind]])
-        befores += [before for change in by_kind[kind] if (before := _before(kind, table, change, rows.get(change.id)))]
-        await _step_aside(connection, table, by_kind[kind], rows)
+        for some in in_batches(by_kind[kind]):
+            befores += await _step_aside(connection, kind, table, some)
     there = {(kind, entity_id) for kind, entity_id, _, columns in befores if columns is not None}
     for kind, table in tables.items():
         own = [change for change in by_kind[kind] if change.after is not None]
         await _update(connection, table, [change for change in own if (kind, change.id) in there])
         await _insert(connection, table, [change for change in own if (kind, change.id) not in there])
     for kind, table in reversed(list(tables.items())):
-        for some in in_batches(change.id for change in by_kind[kind] if change.after is None):
-            await connection.execute(delete(table).where(table.c.id.in_(some)))
+        for gone in in_batches(change.id for change in by_kind[kind] if change.after is None):
+            await connection.execute(delete(table).where(table.c.id.in_(gone)))
     return befores
 
 
-async def _rows(connection: AsyncConnection, table: Table, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
-    for some in in_batches(ids):
-        for row in (await connection.execute(select(table).where(table.c.id.in_(some)))).mappings():
-            found[row["id"]] = dict(row)
-    return found
+async def _step_aside(connection: AsyncConnection, kind: str, table: Table, changes: Sequence[PutBack]) -> list[Before]:
+    """What there was, all of which is aside now."""
+    ids = [change.id for change in changes]
+    found = (await connection.execute(select(table).where(table.c.id.in_(ids)))).mappings()
+    rows = {row["id"]: dict(row) for row in found}
+    if unique := UNIQUE.get(table.name):
+        aside = literal(ASIDE) + cast(table.c.number, String)
+        await connection.execute(update(table).where(table.c.id.in_(ids)).values({unique: aside}))
+    if gone := [change.id for change in changes if change.after is None]:
+        await connection.execute(update(table).where(table.c.id.in_(gone)).values(number=-table.c.number))
+    befores = (_before(kind, table, change, rows.get(change.id)) for change in changes)
+    return [before for before in befores if before is not None]
 
 
 def _before(kind: str, table: Table, change: PutBack, row: dict[str, Any] | None) -> Before | None:
@@ -74,32 +79,17 @@ def _before(kind: str, table: Table, change: PutBack, row: dict[str, Any] | None
     return None
 
 
-async def _step_aside(
-    connection: AsyncConnection, table: Table, changes: Sequence[PutBack], rows: Mapping[str, object]
-) -> None:
-    if unique := UNIQUE.get(table.name):
-        aside = literal(ASIDE) + cast(table.c.number, String)
-        for some in in_batches(rows):
-            await connection.execute(update(table).where(table.c.id.in_(some)).values({unique: aside}))
-    for some in in_batches(change.id for change in changes if change.after is None):
-        await connection.execute(update(table).where(table.c.id.in_(some)).values(number=-table.c.number))
+async def _update(connection: AsyncConnection, table: Table, changes: Iterable[PutBack]) -> None:
+    statement = update(table).where(table.c.id == bindparam("its_id"))
+    for some in in_batches(change for change in changes if change.after is not None):
+        await connection.execute(statement, [_values(change) | {"its_id": change.id} for change in some])
 
 
-async def _update(connection: AsyncConnection, table: Table, changes: Sequence[PutBack]) -> None:
-    values = [
-        change.after.entity.model_dump(exclude={"id"}) | {"its_id": change.id}
-        for change in changes
-        if change.after is not None
-    ]
-    if values:
-        await connection.execute(update(table).where(table.c.id == bindparam("its_id")), values)
+async def _insert(connection: AsyncConnection, table: Table, changes: Iterable[PutBack]) -> None:
+    for some in in_batches((change, change.after.number) for change in changes if change.after is not None):
+        rows = [_values(change) | {"id": change.id, "number": number} for change, number in some]
+        await connection.execute(insert(table), rows)
 
 
-async def _insert(connection: AsyncConnection, table: Table, changes: Sequence[PutBack]) -> None:
-    values = [
-        change.after.entity.model_dump() | {"number": change.after.number}
-        for change in changes
-        if change.after is not None
-    ]
-    if values:
-        await connection.execute(insert(table), values)
+def _values(change: PutBack) -> dict[str, Any]:
+    return {} if change.after is None else change.after.entity.model_dump(exclude={"id"})
