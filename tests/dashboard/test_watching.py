@@ -177,6 +177,14 @@ class TestOverview:
         await page.unroute("**/api/**")
         await page.clock.run_for(7_000)
         await expect(page.get_by_text("Live", exact=True)).to_be_visible()
+        await stranger.go("keys")
+        await expect(page.get_by_text("0 keys")).to_be_visible()
+        await page.route("**/api/**", lambda route: route.abort())
+        await page.clock.run_for(20_000)
+        await expect(page.get_by_text("As of ")).to_be_visible()
+        await page.unroute("**/api/**")
+        await page.clock.run_for(20_000)
+        await expect(page.get_by_text("As of ")).to_be_hidden()
         stranger.complaints[:] = [line for line in stranger.complaints if "ERR_FAILED" not in line]
 
     async def test_it_pauses_while_nobody_looks(self, stranger: Dashboard, traffic: Traffic) -> None:

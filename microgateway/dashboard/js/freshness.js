@@ -7,12 +7,13 @@ const PATIENCE = 5000; // milliseconds
 
 export function createFreshness(signal) {
   let latest = performance.now();
-  const node = h("span", { class: "badge", role: "status" }, "Live");
+  let hasNews = false; // until then nothing is shown that could be live
+  const node = h("span", { class: "badge", role: "status" });
   const look = () => {
     const silence = performance.now() - latest;
     if (document.hidden) show("off", "Paused");
     else if (silence > PATIENCE) show("warn", `Stale: nothing new for ${duration(silence / 1000)}`);
-    else show("good", "Live");
+    else show(hasNews ? "good" : "off", hasNews ? "Live" : "Loading");
   };
   function show(tone, text) {
     node.className = `badge tone-${tone}`;
@@ -26,6 +27,7 @@ export function createFreshness(signal) {
     node,
     news() {
       latest = performance.now();
+      hasNews = true;
       look();
     },
   };

@@ -2,9 +2,9 @@
 
 import { api } from "./api.js";
 import { fill, h, span } from "./dom.js";
-import { count } from "./format.js";
+import { count, time } from "./format.js";
 import { failed } from "./notices.js";
-import { createButton, empty, filterBox, repeat, searchBox, unreachable, viewHead } from "./parts.js";
+import { badge, createButton, empty, filterBox, repeat, searchBox, unreachable, viewHead } from "./parts.js";
 import { go, keep } from "./router.js";
 import { createTable } from "./table.js";
 
@@ -19,13 +19,15 @@ export function mountList(view, { query, signal }, { name, path = `api/${name}`,
   let rows = [];
   let isLoaded = false;
   const total = h("span", { class: "total number", role: "status" });
+  const stale = h("span", { class: "stale", role: "status" }); // why this is of before; empty while it is of now
+  let loadedAt = 0;
   const table = createTable({ caption: title, columns, dimmed, order: query, onOrder: keep, key: (row) => row.id, empty: () => (rows.length ? noneFits() : whenEmpty()) });
   const boxes = new Map(filters.map((filter) => [filter.name, filterBox({
     label: filter.label, all: filter.any, options: filter.options ?? [], value: chosen[filter.name], onchange: (value) => refine(() => { chosen[filter.name] = value; }, { [filter.name]: value || (filter.value ? "any" : "") }),
   })]));
   fill(view,
     viewHead(title, subtitle, tools, createButton(`New ${noun}`, () => create())),
-    h("div", { class: "bar" }, searchBox({ label: searchLabel, value: words, oninput: (value) => refine(() => { words = value; }, { q: value }) }), [...boxes.values()].map((box) => box.node), total),
+    h("div", { class: "bar" }, searchBox({ label: searchLabel, value: words, oninput: (value) => refine(() => { words = value; }, { q: value }) }), [...boxes.values()].map((box) => box.node), stale, total),
     table.node);
   table.loading();
 
@@ -34,9 +36,12 @@ export function mountList(view, { query, signal }, { name, path = `api/${name}`,
       const loaded = await load((some) => { if (!isLoaded) draw(some); });
       if (signal.aborted || !loaded) return;
       isLoaded = true;
+      loadedAt = Date.now();
+      fill(stale);
       draw(loaded);
     } catch (error) {
       if (!isLoaded) table.update([], () => unreachable(error, () => refresh()));
+      else if (error.name !== "AbortError") fill(stale, badge(`As of ${time(loadedAt)}`, "warn", error.message));
     }
   });
   if (query.create) create(query);
