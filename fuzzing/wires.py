@@ -92,6 +92,9 @@ class Wire(asyncio.Transport):
         self.aborted = True
         self._end(None)
 
+    def get_write_buffer_size(self) -> int:
+        return self._waiting
+
     def can_write_eof(self) -> bool:
         return True
 

@@ -111,6 +111,8 @@ class AnswerReader:
         _read_framing(head, status.minor_version)
         head.passed_on = b"\r\n".join([status.line, *fields, _VIA[status.minor_version]])
         if to_head or head.status in _WITHOUT_BODY or head.status < 200:
+            if head.status == 204 and head.body not in (NO_BODY, UNTIL_CLOSE):
+                head.keep_alive = False  # it may think that it sends a body
             head.body = NO_BODY
         elif head.body == UNTIL_CLOSE:
             head.keep_alive = False

@@ -89,6 +89,7 @@ class ClientConnection(asyncio.Protocol):
         With a reset: to a client of HTTP/1.0, an orderly end would be the end of the answer (RFC 9112, 6.3).
         """
         if self._phase is not CLOSED:
+            self._phase = CLOSED  # from here on, so that nobody lingers: that would begin with an orderly end
             _reset_on_close(self.transport)
             self.transport.abort()
 
@@ -107,13 +108,16 @@ class ClientConnection(asyncio.Protocol):
     def _linger(self, now: float) -> None:
         self._phase = LINGER
         self._pending = b""
-        # A client that is slow to read gets more time: the answer's end is not with the kernel yet
-        self.deadline = now + (LINGER_TIME if self.writable else self._plane.options.client_body_timeout)
+        self.deadline = now + self._linger_time()
         self.transport.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
         else:
             self._close()
+
+    def _linger_time(self) -> float:
+        """Longer while the answer is still on its way to a client that reads slowly."""
+        return self._plane.options.client_body_timeout if self.transport.get_write_buffer_size() else LINGER_TIME
 
     def _close(self) -> None:
         self._phase = LINGER

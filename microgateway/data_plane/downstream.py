@@ -116,6 +116,10 @@ class Downstream(ClientConnection):
         if self._phase is ANSWER:
             self._eof_at = self._plane.now()
             return True
+        if self._phase is BODY and self._forwarding is not None:  # the request will never be whole
+            if self._forwarding.answer_begun:
+                self.cut_off()
+            self._forwarding.client_gone()
         return False
 
     def pause_writing(self) -> None:
@@ -350,10 +354,7 @@ class Downstream(ClientConnection):
         if not request_done:
             self._linger(now)
         elif not keep_alive:
-            if self._pending or self._paused:
-                self._linger(now)  # there are requests that won't be served (RFC 9112, 9.6)
-            else:
-                self._close()
+            self._end(now)
         else:
             self.deadline = now + self._plane.idle_timeout
             self._phase = HEAD
@@ -373,6 +374,17 @@ class Downstream(ClientConnection):
             self._read_requests()
 
     # -- the end -------------------------------------------------------------------------------------------------------
+
+    def _end(self, now: float) -> None:
+        """After an answer that said that it is the last.
+
+        Where there are requests that won't be served, or the client could not know it before, so that there may be some
+        on their way, the connection ends in two steps (RFC 9112, 9.6).
+        """
+        if self._pending or self._paused or not self._requests_left or self._plane.draining:
+            self._linger(now)
+        else:
+            self._close()
 
     def sweep(self, now: float) -> None:
         """Called at short intervals: ends what is overdue."""

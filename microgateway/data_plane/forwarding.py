@@ -70,8 +70,12 @@ class Forwarding(Answering):
         if not way.is_plain or not way.pool.idle:
             self.attempt()
             return
+        connection = way.pool.idle.popitem()[0]
+        if connection.transport.is_closing():  # see `Pool.take`
+            self.attempt()
+            return
         self._target = way.target
-        self._upstream = connection = way.pool.idle.popitem()[0]
+        self._upstream = connection
         exchange.attempts = 1
         exchange.upstream = connection.name
         connection.forwarding = self
@@ -131,8 +135,9 @@ class Forwarding(Answering):
         else:
             return
         pool = self._plane.pools.of(target.url)
-        if pool.idle and not self._was_stale:
-            self._send(pool.idle.popitem()[0])
+        connection = None if self._was_stale else pool.take()
+        if connection is not None:
+            self._send(connection)
         elif pool.is_full():
             self._answer_problem(NO_CONNECTION_LEFT, failed=False)
         else:

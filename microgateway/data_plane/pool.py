@@ -54,6 +54,17 @@ class Pool:
         """Whether there are as many connections as there may be."""
         return self.opened >= self._plane.options.upstream_max_connections
 
+    def take(self) -> UpstreamConnection | None:
+        """An idle connection, if there is one.
+
+        One that was reset in this round of the loop is idle until the loop tells that it is lost: it is passed over.
+        """
+        while self.idle:
+            connection = self.idle.popitem()[0]
+            if not connection.transport.is_closing():
+                return connection
+        return None
+
     def connect(self, forwarding: "Forwarding") -> None:
         """Opens a connection for this request, which is told when it is there or why it can't be."""
         self.opened += 1

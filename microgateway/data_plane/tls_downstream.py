@@ -1,6 +1,6 @@
 """A client's connection over TLS, which can't be half open: the end of one direction is the end of both."""
 
-from microgateway.data_plane.client_connection import LINGER, LINGER_TIME
+from microgateway.data_plane.client_connection import LINGER
 from microgateway.data_plane.downstream import Downstream
 
 
@@ -20,6 +20,6 @@ class TlsDownstream(Downstream):
         """
         self._phase = LINGER
         self._pending = b""
-        self.deadline = now + LINGER_TIME
+        self.deadline = now + self._linger_time()
         self._paused = False
         self.transport.resume_reading()

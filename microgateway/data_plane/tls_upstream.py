@@ -30,7 +30,7 @@ class TlsUpstreamConnection(UpstreamConnection):
         return False  # a TLS transport can't stay half open
 
     def connection_lost(self, error: Exception | None) -> None:
-        if error is None and not self._was_ended:
+        if not self._was_ended:  # whatever the connection below says of its own end
             error = ConnectionAbortedError("the TLS stream stopped without an end")
         super().connection_lost(error)
 

@@ -6,6 +6,7 @@ the end of an answer, close the connection, so that they can't become the beginn
 
 import asyncio
 import os
+import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
@@ -98,7 +99,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self.tunnel is not None:
             self.tunnel.end()
             return
-        if error is None and type(self._reader) is UntilCloseReader:
+        if _is_orderly(error) and type(self._reader) is UntilCloseReader:
             self._finish_answer(forwarding, reusable=False)
             return
         self.forwarding = None
@@ -108,8 +109,7 @@ class UpstreamConnection(asyncio.Protocol):
         """A write has failed, so the loop reads no more; but what came before is still the client's answer.
 
         An upstream that refuses a large body answers at once, closes, and then resets: the gateway may write before it
-        has read that (RFC 9112, 9.6). Whether the end was an orderly one can't be seen any more: the write was told of
-        the reset. What came over TLS is lost.
+        has read that (RFC 9112, 9.6). What came over TLS is lost.
         """
         sock = self.transport.get_extra_info("socket")
         if sock is None or self.transport.get_extra_info("ssl_object") is not None:
@@ -282,3 +282,11 @@ class UpstreamConnection(asyncio.Protocol):
             self._pool.idle[self] = None
         else:
             self.close()
+
+
+def _is_orderly(error: Exception | None) -> bool:
+    """Whether a connection's end was the upstream's own, perhaps followed by a reset that a write has met.
+
+    Linux says "broken pipe" of a reset behind the end, and "connection reset" of one in the middle.
+    """
+    return error is None or (isinstance(error, BrokenPipeError) and sys.platform == "linux")

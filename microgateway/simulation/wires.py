@@ -65,6 +65,9 @@ class Wire(asyncio.Transport):
     def abort(self) -> None:
         self.end(None)
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def can_write_eof(self) -> bool:
         return True
 

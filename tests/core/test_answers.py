@@ -150,7 +150,11 @@ KEEPING: list[tuple[tuple[bytes, ...], bool]] = [
     ((b"HTTP/1.0 200 OK", CL, b"Connection: keep-alive"), True),
     ((b"HTTP/1.0 200 OK", b"Connection: keep-alive"), False),
     ((b"HTTP/1.1 204 No Content",), True),
+    ((b"HTTP/1.1 204 No Content", b"Content-Length: 0"), True),
+    ((b"HTTP/1.1 204 No Content", CL), False),
+    ((b"HTTP/1.1 204 No Content", TE), False),
     ((b"HTTP/1.1 304 Not Modified",), True),
+    ((b"HTTP/1.1 304 Not Modified", CL), True),
     ((b"HTTP/1.1 304 Not Modified", b"Connection: close"), False),
     ((b"HTTP/1.0 304 Not Modified",), False),
 ]

@@ -146,7 +146,7 @@ def test_the_last_request_of_a_connection_is_told_so_though_it_is_known() -> Non
     stage.send(GET)
     stage.upstream_sends(OK)
     assert stage.answered.count(b"Connection: close") == 1
-    assert stage.client.closing
+    assert stage.client.wrote_eof
 
 
 def test_a_known_request_is_told_that_the_gateway_stops() -> None:
@@ -154,7 +154,7 @@ def test_a_known_request_is_told_that_the_gateway_stops() -> None:
     stage.bench.plane.draining = True
     stage.upstream_sends(OK)
     assert b"Connection: close" in stage.answered
-    assert stage.client.closing
+    assert stage.client.wrote_eof
 
 
 def test_the_failures_of_others_are_forgiven_by_an_answer_to_a_known_request() -> None:

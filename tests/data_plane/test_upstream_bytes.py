@@ -17,6 +17,7 @@ from tests.data_plane.test_segmentation import cut
 
 INTERIM = b"HTTP/1.1 102 Processing\r\n\r\n"
 HINT = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+WITH_BODY = b"POST /a HTTP/1.1\r\nHost: a.example\r\nContent-Length: 2\r\n\r\nok"
 FINAL_ANSWERS = [answer for answer in ANSWERS if b" 103 " not in answer]
 
 
@@ -165,6 +166,22 @@ def test_a_connection_that_has_ended_is_not_given_to_the_next_request() -> None:
     stage.bench.run()
     stage.upstream_sends(OK)
     assert stage.statuses() == [200, 200]
+
+
+@pytest.mark.parametrize(
+    "asked", [GET.replace(b"GET", b"POST"), WITH_BODY, GET], ids=["bodiless", "with a body", "GET"]
+)
+def test_a_connection_that_was_reset_is_not_given_to_the_next_request(asked: bytes) -> None:
+    stage = answered([OK], closed=False)
+    lost = stage.upstream_wire
+    lost.reset()
+    stage.bench.turns.popleft()()  # the loop has met the reset, and has not told of it
+    assert lost.closing
+    stage.client.send_now(asked)
+    stage.bench.run()
+    stage.upstream_sends(OK)
+    assert [(exchange.status, exchange.attempts) for exchange in stage.exchanges] == [(200, 1), (200, 1)]
+    stage.assert_at_rest()
 
 
 def test_a_connection_that_is_closing_is_not_given_to_the_next_request() -> None:

@@ -49,7 +49,9 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Ite
         yield gateway
 
 
-def post_to_one_that_hangs_up(gateway: Gateway, upstream: Upstream, said: bytes, end: Step) -> Answer:
+def post_to_one_that_hangs_up(
+    gateway: Gateway, upstream: Upstream, said: bytes, end: Step, more: bytes = MORE
+) -> Answer:
     """The answer to a request whose service says this in the middle of its body, and then is no longer there."""
     begun, goes_on, done = threading.Event(), threading.Event(), threading.Event()
     upstream.forget()
@@ -59,7 +61,7 @@ def post_to_one_that_hangs_up(gateway: Gateway, upstream: Upstream, said: bytes,
         assert begun.wait(PATIENCE)
         os.kill(gateway.command.pid, signal.SIGSTOP)
         try:
-            client.send(MORE)
+            client.send(more)
             goes_on.set()
             assert done.wait(PATIENCE)
         finally:
@@ -91,13 +93,21 @@ def test_half_an_answer_stays_half(gateway: Gateway, upstream: Upstream, end: St
     assert (got.status, got.body, got.complete) == (413, b"half", False)
 
 
-def test_an_answer_of_unknown_length_is_whole_after_an_orderly_end(gateway: Gateway, upstream: Upstream) -> None:
-    got = post_to_one_that_hangs_up(gateway, upstream, lines("HTTP/1.1 413 Too Large") + b"all of it", Close())
+# What the gateway writes at once, and what it writes in two parts, of which the second one fails
+ONE_WRITE_OR_MORE = pytest.mark.parametrize("more", [MORE, MORE * 3], ids=["one write", "more writes"])
+
+
+@ONE_WRITE_OR_MORE
+def test_an_answer_of_unknown_length_is_whole_after_an_orderly_end(
+    gateway: Gateway, upstream: Upstream, more: bytes
+) -> None:
+    got = post_to_one_that_hangs_up(gateway, upstream, lines("HTTP/1.1 413 Too Large") + b"all of it", Close(), more)
     assert (got.status, got.body, got.complete) == (413, b"all of it", True)
 
 
-def test_and_half_after_a_reset(gateway: Gateway, upstream: Upstream) -> None:
-    got = post_to_one_that_hangs_up(gateway, upstream, lines("HTTP/1.1 413 Too Large") + b"who knows", Reset())
+@ONE_WRITE_OR_MORE
+def test_and_half_after_a_reset(gateway: Gateway, upstream: Upstream, more: bytes) -> None:
+    got = post_to_one_that_hangs_up(gateway, upstream, lines("HTTP/1.1 413 Too Large") + b"who knows", Reset(), more)
     assert (got.status, got.complete) == (413, False)
 
 
