@@ -1,6 +1,6 @@
 """A client's connection over TLS, which can't be half open: the end of one direction is the end of both."""
 
-from microgateway.data_plane.client_connection import LINGER
+from microgateway.data_plane.client_connection import ANSWER, LINGER
 from microgateway.data_plane.downstream import Downstream
 
 
@@ -11,15 +11,13 @@ class TlsDownstream(Downstream):
 
     def eof_received(self) -> bool:
         super().eof_received()
+        if self._phase is ANSWER and self._forwarding is not None and self._forwarding.answer_begun:
+            self.cut_off()
         return False
 
     def _linger(self, now: float) -> None:
-        """Reads on and drops what comes, until the client has hung up or the time is over.
-
-        Closing instead would wait for the client's closure alert for as long as a slow reader may take for an answer.
-        """
+        """Says that the answer is over, and drops what comes until the client has hung up or the time is over."""
         self._phase = LINGER
         self._pending = b""
         self.deadline = now + self._linger_time()
-        self._paused = False
-        self.transport.resume_reading()
+        self.transport.close()

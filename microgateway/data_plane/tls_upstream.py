@@ -30,9 +30,8 @@ class TlsUpstreamConnection(UpstreamConnection):
         return False  # a TLS transport can't stay half open
 
     def connection_lost(self, error: Exception | None) -> None:
-        if not self._was_ended:  # whatever the connection below says of its own end
-            error = ConnectionAbortedError("the TLS stream stopped without an end")
-        super().connection_lost(error)
+        """The alert decides, whatever became of the connection below it."""
+        super().connection_lost(None if self._was_ended else error or ConnectionAbortedError("no closure alert"))
 
     def _has_closure_alert(self) -> bool:
         """With it there is an end to read, without it more to wait for."""

@@ -25,7 +25,7 @@ from tests.kit.configuration import settings
 from tests.kit.fixtures import Pair, running_pair
 from tests.kit.gateway import running_gateway
 from tests.kit.messages import answer, lines
-from tests.kit.steps import Call, ReadBody, ReadExactly, ReadToEnd, Reset, Send, WaitFor
+from tests.kit.steps import Call, Close, ReadBody, ReadExactly, ReadToEnd, Reset, Send, WaitFor
 from tests.kit.tls import TlsClient, unverified
 from tests.kit.waiting import until
 from tests.process.command import RUN, environment, running_command
@@ -377,6 +377,26 @@ class TestEnds:
             client.stream.peek()
             head_came.set()
             assert not client.read_answer().complete
+
+    def test_an_early_answer_that_ends_with_its_connection_ends_with_an_alert(self, secured: Secured) -> None:
+        """Without one it would be an answer that was cut off (RFC 9112, 9.8)."""
+        secured.pair.upstream.script(Send(lines("HTTP/1.1 200 OK") + b"all there is"), Close())
+        with secured.connect() as client:
+            told = client.ask(lines("POST /x HTTP/1.0", "Host: a.example", "Content-Length: 10") + b"01234", b"POST")
+            assert (told.body, told.complete, told.framed_by) == (b"all there is", True, "close")
+
+    def test_who_stops_sending_within_an_answer_sees_that_it_is_not_whole(self, secured: Secured) -> None:
+        held = threading.Event()
+        secured.pair.upstream.script(Send(lines("HTTP/1.1 200 OK") + b"some"), WaitFor(held))
+        with secured.connect() as client:
+            client.send(lines("GET /x HTTP/1.0", "Host: a.example"))
+            client.stream.peek()
+            client.socket.settimeout(0)
+            with contextlib.suppress(ssl.SSLWantReadError):
+                client.socket.unwrap()  # sends the alert, and would wait for the gateway's
+            told = client.read_answer()
+            assert (told.body, told.complete, told.framed_by) == (b"some", False, "close")
+            held.set()
 
     def test_a_client_that_stops_sending_is_gone(self, secured: Secured, caplog: pytest.LogCaptureFixture) -> None:
         """TLS knows a half-close, but asyncio's transports do not: the upstream is told, and nothing is left."""

@@ -23,7 +23,7 @@ from tests.kit.messages import lines
 from tests.kit.steps import Call, Close, Echo, ReadBody, Send, WaitFor
 from tests.kit.tls import running_tls_upstream
 from tests.kit.upstream import running_upstream
-from tests.kit.waiting import until
+from tests.kit.waiting import PATIENCE, until
 
 GET = lines("GET /x HTTP/1.1", "Host: a.example")
 LARGE = 1 << 26
@@ -328,6 +328,34 @@ class TestBytes:
             assert told.complete is properly
             if properly:
                 assert told.body == b"all there is"
+
+
+    def test_it_is_whole_though_a_reset_follows_at_once(self, authority: Authority) -> None:
+        """As it does where the service has not read all of the request."""
+        with (
+            running_tls_upstream(authority.issue(NAME).server_context()) as upstream,
+            before(upstream.url_of(NAME), {"ca_file": str(authority.file)}) as gateway,
+            gateway.connect() as client,
+        ):
+            begun, ended = threading.Event(), threading.Event()
+
+            def end() -> None:
+                sock = upstream.connections[0].stream.sock
+                assert isinstance(sock, ssl.SSLSocket)
+                sock.settimeout(0)
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    sock.unwrap()  # sends the alert, and would wait for the gateway's
+                upstream.connections[0].reset()
+                ended.set()
+
+            upstream.script(Send(b"HTTP/1.1 200 OK\r\n\r\nall there is"), WaitFor(begun), Call(end))
+            client.send(GET)
+            client.stream.peek()
+            with gateway.held():
+                begun.set()
+                assert ended.wait(PATIENCE)
+            told = client.read_answer()
+            assert (told.body, told.complete) == (b"all there is", True)
 
 
 def until_closed(gateway: Gateway) -> None:

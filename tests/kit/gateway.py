@@ -65,6 +65,23 @@ class Gateway:
 
         return asyncio.run_coroutine_threadsafe(wait(), self._loop).result(PATIENCE)
 
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Its loop stands still: all that happens meanwhile waits for one round of it, in the order in which it came."""
+        self.settle()
+        stands, goes_on = threading.Event(), threading.Event()
+
+        def stand_still() -> None:
+            stands.set()
+            goes_on.wait(PATIENCE)
+
+        self._loop.call_soon_threadsafe(stand_still)
+        try:
+            assert stands.wait(PATIENCE), "the gateway's loop is busy"
+            yield
+        finally:
+            goes_on.set()
+
     def pass_time(self, clock: FakeClock, seconds: float) -> None:
         """What has come by now came before; then the gateway's clock goes on, and what is overdue by it is ended."""
 

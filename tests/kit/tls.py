@@ -22,7 +22,8 @@ class TlsClient(Client):
     ) -> None:
         plain = socket.create_connection(("127.0.0.1", port), patience)
         try:
-            self.socket = context.wrap_socket(plain, server_hostname=name)
+            # An end without a closure alert counts as a reset (RFC 9112, 9.8)
+            self.socket = context.wrap_socket(plain, server_hostname=name, suppress_ragged_eofs=False)
         except OSError:
             plain.close()
             raise
