@@ -128,6 +128,9 @@ class ClientConnection(asyncio.Protocol):
 
 def _reset_on_close(transport: asyncio.Transport) -> None:
     """Has the kernel send RST instead of FIN. The descriptor is borrowed: uvloop's own socket takes no options."""
-    borrowed = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
+    sock = transport.get_extra_info("socket")
+    if sock is None:  # below TLS the connection is lost already, of which we have not been told yet
+        return
+    borrowed = socket.socket(fileno=os.dup(sock.fileno()))
     borrowed.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
     borrowed.close()

@@ -27,7 +27,7 @@ from tests.kit.gateway import running_gateway
 from tests.kit.messages import answer, lines
 from tests.kit.steps import Call, Close, ReadBody, ReadExactly, ReadToEnd, Reset, Send, WaitFor
 from tests.kit.tls import TlsClient, unverified
-from tests.kit.waiting import until
+from tests.kit.waiting import PATIENCE, until
 from tests.process.command import RUN, environment, running_command
 
 GET = lines("GET /x HTTP/1.1", "Host: a.example")
@@ -397,6 +397,25 @@ class TestEnds:
             told = client.read_answer()
             assert (told.body, told.complete, told.framed_by) == (b"some", False, "close")
             held.set()
+
+    def test_both_sides_are_reset_at_once(self, authority: Authority) -> None:
+        begun, ended = threading.Event(), threading.Event()
+        with securely(authority) as secured, secured.connect() as client:
+            upstream = secured.pair.upstream
+
+            def reset() -> None:
+                upstream.connections[0].reset()
+                ended.set()
+
+            half = lines("HTTP/1.1 200 OK", "Content-Length: 10") + b"half"
+            upstream.script(Send(half), WaitFor(begun), Call(reset))
+            client.send(GET)
+            client.stream.peek()
+            with secured.pair.gateway.held():
+                client.reset()
+                begun.set()
+                assert ended.wait(PATIENCE)
+            until(lambda: secured.connections == (0, 0), "both are closed, without an error of the gateway's")
 
     def test_a_client_that_stops_sending_is_gone(self, secured: Secured, caplog: pytest.LogCaptureFixture) -> None:
         """TLS knows a half-close, but asyncio's transports do not: the upstream is told, and nothing is left."""

@@ -329,7 +329,6 @@ class TestBytes:
             if properly:
                 assert told.body == b"all there is"
 
-
     def test_it_is_whole_though_a_reset_follows_at_once(self, authority: Authority) -> None:
         """As it does where the service has not read all of the request."""
         with (

@@ -67,7 +67,7 @@ class Gateway:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Its loop stands still: all that happens meanwhile waits for one round of it, in the order in which it came."""
+        """Its loop stands still: what happens meanwhile waits for one round of it, in the order in which it came."""
         self.settle()
         stands, goes_on = threading.Event(), threading.Event()
 
