@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 READ_SIZE = 65_536  # bytes
 MOST_INTERIM_ANSWERS = 16
 LONGEST_REMEMBERED_HEAD = 2_048  # bytes
+CONTINUE = 100
 SWITCHING_PROTOCOLS = 101
-EARLY_HINTS = 103
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -216,7 +216,7 @@ class UpstreamConnection(asyncio.Protocol):
             return
         if self._interims > MOST_INTERIM_ANSWERS:
             raise HeadError("The upstream sends interim answers without end.")
-        if answer.status == EARLY_HINTS:
+        if answer.status != CONTINUE:  # which is the gateway's own to say, and was not asked for here
             forwarding.interim_answered(answer)
         if position < len(data):
             self._read_head(forwarding, data[position:])

@@ -92,7 +92,7 @@ def _answer(request: GatewayRequest, judged: GatewayAnswer, outcome: _Outcome) -
 
 def _final(answer: bytes) -> bytes:
     """Without the interim answers that may come before."""
-    while answer.startswith((b"HTTP/1.1 100 ", b"HTTP/1.1 103 ")):
+    while answer.startswith(b"HTTP/1.1 1") and not answer.startswith(b"HTTP/1.1 101 "):
         answer = answer.partition(b"\r\n\r\n")[2]
     return answer
 

@@ -358,11 +358,11 @@ def interim_rows() -> Iterator[AnswerCase]:
     hints = lines("HTTP/1.1 103 Early Hints", "Link: </a>; rel=preload")
     for name, before, interim in (
         ("100", lines("HTTP/1.1 100 Continue"), None),
-        ("102", lines("HTTP/1.1 102 Processing"), None),
+        ("102", lines("HTTP/1.1 102 Processing"), (102,)),
         ("103", hints, (103,)),
         ("103 twice", hints + hints, (103, 103)),
         ("100, then 103", lines("HTTP/1.1 100 Continue") + hints, None),
-        ("199", lines("HTTP/1.1 199 X"), None),
+        ("199", lines("HTTP/1.1 199 X"), (199,)),
         ("100 with a field", lines("HTTP/1.1 100 Continue", "X-A: 1"), None),
         ("103 with a length", lines("HTTP/1.1 103 X", "Content-Length: 5"), None),
     ):

@@ -14,7 +14,8 @@ from microgateway.observability.log_rows import as_mapping, ended
 from microgateway.testing import RunningProxy, serve
 from tests.kit.configuration import IssuedKey, key, route, service, settings
 
-ANSWER = b"HTTP/1.1 200 OK\r\nX-Own: yes\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+INTERIM = b"HTTP/1.1 102 Processing\r\n\r\n"
+ANSWER = INTERIM + b"HTTP/1.1 200 OK\r\nX-Own: yes\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
 
 
 @dataclass(frozen=True, slots=True)
