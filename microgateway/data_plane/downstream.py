@@ -381,7 +381,8 @@ class Downstream(ClientConnection):
         Where there are requests that won't be served, or the client could not know it before, so that there may be some
         on their way, the connection ends in two steps (RFC 9112, 9.6).
         """
-        if self._pending or self._paused or not self._requests_left or self._plane.draining:
+        unserved = self._pending or self._paused or not self._requests_left or self._plane.draining
+        if unserved and self._eof_at == NEVER:
             self._linger(now)
         else:
             self._close()

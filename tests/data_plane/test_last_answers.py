@@ -107,3 +107,13 @@ def test_a_pipeline_ends_with_its_last_answer() -> None:
     assert stage.client.reading
     stage.bench.sweep(SLOWLY)
     assert stage.client.closing
+
+
+def test_who_has_stopped_sending_is_not_waited_for() -> None:
+    stage = scene(silence, options=Options(client_max_requests=1))
+    stage.send(GET * 2)
+    stage.client.send_eof()
+    stage.bench.run()
+    stage.upstream_sends(OK)
+    assert stage.statuses() == [200]
+    assert stage.client.closing
