@@ -4,8 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.kit.configuration import key, route
+from microgateway.snapshot import Snapshot
+from microgateway.testing import CircuitPolicy
+from tests.kit.configuration import key, route, service, settings
 from tests.kit.fixtures import Pair, running_pair
+from tests.kit.gateway import running_gateway
 from tests.kit.messages import lines
 from tests.kit.steps import Send
 from tests.kit.upstream import RecordedRequest
@@ -80,6 +83,23 @@ def test_a_route_whose_condition_fails_is_not_there(pair: Pair) -> None:
         refused = client.ask(lines(*put, "Accept: application/json"))
         assert (refused.status, refused.one(b"allow")) == (405, b"GET")
         assert client.ask(lines(*put)).status == 404
+
+
+def test_a_route_for_get_takes_no_head(pair: Pair) -> None:
+    with pair.gateway.connect() as client:
+        fields = ("Host: a.example", "Accept: application/json", f"X-API-Key: {KEY.secret}")
+        refused = client.ask(lines("HEAD /only-json HTTP/1.1", *fields), b"HEAD")
+        assert (refused.status, refused.one(b"allow"), refused.body) == (405, b"GET", b"")
+
+
+def test_a_request_that_comes_back_to_the_gateway_does_not_go_round_for_ever() -> None:
+    """RFC 9110, 7.6: a message to oneself needs protection from an infinite loop. Each round adds a Via."""
+    with running_gateway(services=[], routes=[], settings=settings(max_header_fields=24)) as gateway:
+        itself = service(f"http://127.0.0.1:{gateway.port}")
+        gateway.apply(Snapshot().with_table([itself], [route("/")], CircuitPolicy()))
+        with gateway.connect() as client:
+            answer = client.ask(get("/round"))
+    assert (answer.status, answer.problem()["code"]) == (431, "header_fields_too_many")
 
 
 def test_one_connection_changes_its_mind(pair: Pair) -> None:
