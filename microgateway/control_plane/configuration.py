@@ -8,21 +8,22 @@ Only what changes is compiled; everything is, when a database is loaded or a see
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from microgateway.clock import Clock
 from microgateway.control_plane.change_queue import ChangeQueue
 from microgateway.control_plane.differences import Difference, differences
 from microgateway.control_plane.editions import Edition, Editions
 from microgateway.control_plane.gateway_batches import ProposedConfiguration
+from microgateway.control_plane.in_force import InForce, Publish, Step
 from microgateway.control_plane.merge_patch import merged
 from microgateway.control_plane.mint import IssuedKey, Mint
 from microgateway.control_plane.proposals import proposed_keys, proposed_table
 from microgateway.control_plane.restoring import Restoration, RestoreRequest, planned, restored_table
-from microgateway.control_plane.routing_table import RoutingTable, route_in_use, service_in_use
+from microgateway.control_plane.routing_table import route_in_use, service_in_use
 from microgateway.control_plane.seed import NOTHING_SEEDED, Seeded, read_seed
 from microgateway.control_plane.table_changes import change_between
 from microgateway.core.circuit import CircuitPolicy
@@ -44,11 +45,12 @@ from microgateway.observability.happenings import Change, ChangeListener
 from microgateway.persistence.database import DatabaseUnavailableError
 from microgateway.persistence.entity_table import UnreadableRowError
 from microgateway.persistence.repository import Repository
-from microgateway.snapshot import Snapshot, SnapshotChange, change_of_rate_limit, change_of_route, change_of_service
+from microgateway.snapshot import Snapshot, SnapshotChange, change_of_route
+
+MOST_IN_ONE_STEP = 100  # changes of a restore: more of them are compiled with everything else, in a thread
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Publish = Callable[[Snapshot, SnapshotChange | None], Awaitable[None]]
 _Method = Callable[Concatenate["Configuration", P], Coroutine[Any, Any, T]]
 
 
@@ -68,24 +70,12 @@ def _nobody(change: Change) -> None:
     """Is not interested."""
 
 
-MOST_IN_ONE_STEP = 100  # changes of a restore: more of them are compiled with everything else, in a thread
-
-
-class _Step(NamedTuple):
-    """What is in force next. `change` is what there is new in it, None where that may be everything."""
-
-    change: SnapshotChange | None
-    snapshot: Snapshot
-    table: RoutingTable
-
-
 class Configuration:
     """What operators configure. Reading is the repository's; every change goes through here.
 
     `publish` puts a snapshot in force, and returns when it is; what has changed since the last one it is told too,
-    where not everything may have. `told` hears of every change. Errors:
-    `NotFoundError`, `ConflictError`, `ConfigurationError`, `InvalidEntityError` (a patch) and
-    `DatabaseUnavailableError`.
+    where not everything may have. `told` hears of every change. Methods raise `NotFoundError`, `ConflictError`,
+    `ConfigurationError`, `InvalidEntityError` (for a patch) and `DatabaseUnavailableError`.
     """
 
     def __init__(
@@ -99,38 +89,36 @@ class Configuration:
         told: ChangeListener = _nobody,
     ) -> None:
         self.repository = repository
-        self._publish = publish
-        self._circuit_defaults = circuit_defaults
         self._mint = Mint(clock=clock, limit=default_limit)
-        self._table = RoutingTable()
-        self._snapshot = Snapshot()
-        self._issuers: Mapping[str, TokenIssuer] = {}
-        self._changes = ChangeQueue(version=lambda: self._snapshot.version, reload=self._load, told=told)
+        self._in_force = InForce(repository=repository, publish=publish, circuit_defaults=circuit_defaults)
+        self._changes = ChangeQueue(version=lambda: self.snapshot.version, reload=self._in_force.load, told=told)
 
     @property
     def snapshot(self) -> Snapshot:
         """What is in force."""
-        return self._snapshot
+        return self._in_force.snapshot
 
     def editions(self) -> Editions:
         """This configuration and those before it, for one who asks: seen from what is in force now."""
-        latest = Edition(self._table, self._issuers, self._snapshot)
-        return Editions(latest=latest, repository=self.repository, mint=self._mint, defaults=self._circuit_defaults)
+        latest = Edition(self._in_force.table, self._in_force.issuers, self._in_force.snapshot)
+        return Editions(
+            latest=latest, repository=self.repository, mint=self._mint, defaults=self._in_force.circuit_defaults
+        )
 
     @property
     def services(self) -> Mapping[str, Service]:
         """The services in force, by id, the oldest first."""
-        return self._table.services
+        return self._in_force.table.services
 
     def service(self, service_id: str) -> Service:
         """One that is in force. Raises `NotFoundError`."""
-        return self._table.service(service_id)
+        return self._in_force.table.service(service_id)
 
     @_in_turn
     async def load(self) -> None:
         """Takes over what the database holds, and publishes it. Raises `StartupError`."""
         try:
-            await self._load()
+            await self._in_force.load()
         except (DatabaseUnavailableError, UnreadableRowError) as error:
             raise StartupError(f"the configuration can't be loaded: {error}") from error
 
@@ -148,7 +136,7 @@ class Configuration:
             await self.repository.add_everything(seeded.services, seeded.routes, keys, seeded.rate_limits)
         except (ConflictError, DatabaseUnavailableError) as error:
             raise StartupError(f"seed file {str(path)!r}: {error}") from error
-        await self._load()
+        await self._in_force.load()
         return seeded
 
     async def proposed(self, change: ProposedConfiguration | None) -> Snapshot:
@@ -156,16 +144,16 @@ class Configuration:
 
         Raises `InvalidEntityError` and `ConfigurationError`.
         """
-        snapshot = self._snapshot
+        snapshot = self._in_force.snapshot
         if change is None:
             return snapshot
-        table = proposed_table(self._table, change, self._mint)
-        snapshot = await self._compile(table, snapshot)
+        table = proposed_table(self._in_force.table, change, self._mint)
+        snapshot = await self._in_force.compiled(table, snapshot)
         if change.keys or "keys" in change.whole:
             known = {key.id: key for key in await self.repository.keys.fold(list) if not key.is_revoked()}
             for key in proposed_keys(known, change, table.services, self._mint):
                 snapshot = snapshot.with_key(key)
-        return snapshot.numbered(self._snapshot.version)
+        return snapshot.numbered(self._in_force.snapshot.version)
 
     async def differences(self, version: int, other: int | None) -> tuple[list[Difference], int]:
         """What is different in another version, None: that in force; and which that is. Raises `VersionNotKeptError`.
@@ -173,7 +161,7 @@ class Configuration:
         No change is made meanwhile.
         """
         async with self._changes.pause():
-            after = self._snapshot.version if other is None else other
+            after = self._in_force.snapshot.version if other is None else other
             return await differences(self.repository, version, after), after
 
     async def rehearse_restore(self, version: int, asked: RestoreRequest) -> Restoration:
@@ -183,7 +171,7 @@ class Configuration:
         """
         async with self._changes.pause():
             restoration, _ = await self._restoration(version, asked)
-            return restoration._replace(snapshot=restoration.snapshot.numbered(self._snapshot.version))
+            return restoration._replace(snapshot=restoration.snapshot.numbered(self._in_force.snapshot.version))
 
     @_in_turn
     async def restore(self, version: int, asked: RestoreRequest) -> Restoration:
@@ -196,9 +184,9 @@ class Configuration:
         if step is None:
             return restoration
         await self.repository.restore(version, restoration.put_back())
-        self._issuers = restoration.issuers(self._issuers)
-        await self._take(step)
-        return restoration._replace(snapshot=self._snapshot)
+        self._in_force.issuers = restoration.issuers(self._in_force.issuers)
+        await self._in_force.take(step)
+        return restoration._replace(snapshot=self._in_force.snapshot)
 
     async def settle(self) -> None:
         """Returns when no change is under way; called before the database is closed."""
@@ -207,9 +195,9 @@ class Configuration:
     @_in_turn
     async def create_service(self, spec: ServiceSpec) -> Service:
         service = self._mint.service(spec)
-        step = self._step(change_of_service(service, self._circuit_defaults), self._table.with_service(service))
+        step = self._in_force.step_to_service(service)
         await self.repository.services.add(service)
-        await self._take(step)
+        await self._in_force.take(step)
         return service
 
     async def replace_service(self, service_id: str, spec: ServiceSpec) -> Service:
@@ -220,17 +208,19 @@ class Configuration:
 
     @_in_turn
     async def delete_service(self, service_id: str) -> None:
-        service = self._table.service(service_id)
-        step = self._step(SnapshotChange(upstreams={service_id: None}), self._table.without_service(service_id))
+        service = self._in_force.table.service(service_id)
+        step = self._in_force.step(
+            SnapshotChange(upstreams={service_id: None}), self._in_force.table.without_service(service_id)
+        )
         await self.repository.services.delete(service_id, in_use=service_in_use(service, []))
-        await self._take(step)
+        await self._in_force.take(step)
 
     @_in_turn
     async def create_route(self, spec: RouteSpec) -> Route:
         route = self._mint.route(spec)
-        step = self._step_to_route(None, route)
+        step = self._in_force.step_to_route(None, route)
         await self.repository.routes.add(route)
-        await self._take(step)
+        await self._in_force.take(step)
         return route
 
     async def replace_route(self, route_id: str, spec: RouteSpec) -> Route:
@@ -241,17 +231,17 @@ class Configuration:
 
     @_in_turn
     async def delete_route(self, route_id: str) -> None:
-        route = self._table.route(route_id)
-        step = self._step(change_of_route(route, None, 0), self._table.without_route(route_id))
+        route = self._in_force.table.route(route_id)
+        step = self._in_force.step(change_of_route(route, None, 0), self._in_force.table.without_route(route_id))
         await self.repository.routes.delete(route_id, in_use=route_in_use(route, []))
-        await self._take(step)
+        await self._in_force.take(step)
 
     @_in_turn
     async def create_rate_limit(self, spec: RateLimitRuleSpec) -> RateLimitRule:
         rule = self._mint.rate_limit(spec)
-        step = self._step(change_of_rate_limit(rule), self._table.with_rate_limit(rule))
+        step = self._in_force.step_to_rate_limit(rule)
         await self.repository.rate_limits.add(rule)
-        await self._take(step)
+        await self._in_force.take(step)
         return rule
 
     async def replace_rate_limit(self, rule_id: str, spec: RateLimitRuleSpec) -> RateLimitRule:
@@ -262,15 +252,17 @@ class Configuration:
 
     @_in_turn
     async def delete_rate_limit(self, rule_id: str) -> None:
-        step = self._step(SnapshotChange(limits={rule_id: None}), self._table.without_rate_limit(rule_id))
+        step = self._in_force.step(
+            SnapshotChange(limits={rule_id: None}), self._in_force.table.without_rate_limit(rule_id)
+        )
         await self.repository.rate_limits.delete(rule_id)
-        await self._take(step)
+        await self._in_force.take(step)
 
     @_in_turn
     async def create_token_issuer(self, spec: TokenIssuerSpec) -> TokenIssuer:
         issuer = self._mint.token_issuer(spec)
         await self.repository.token_issuers.add(issuer)
-        await self._adopt_issuers({**self._issuers, issuer.id: issuer})
+        await self._in_force.adopt_issuers({**self._in_force.issuers, issuer.id: issuer})
         return issuer
 
     async def replace_token_issuer(self, issuer_id: str, spec: TokenIssuerSpec) -> TokenIssuer:
@@ -282,14 +274,16 @@ class Configuration:
     @_in_turn
     async def delete_token_issuer(self, issuer_id: str) -> None:
         await self.repository.token_issuers.delete(issuer_id)
-        await self._adopt_issuers({key: issuer for key, issuer in self._issuers.items() if key != issuer_id})
+        await self._in_force.adopt_issuers(
+            {key: issuer for key, issuer in self._in_force.issuers.items() if key != issuer_id}
+        )
 
     @_in_turn
     async def create_key(self, spec: ApiKeySpec) -> IssuedKey:
-        self._table.check_services(spec.services)
+        self._in_force.table.check_services(spec.services)
         issued = self._mint.key(spec)
         await self.repository.keys.add(issued.key)
-        await self._take(self._step(self._snapshot.change_of_key(issued.key)))
+        await self._in_force.take(self._in_force.step(self._in_force.snapshot.change_of_key(issued.key)))
         return issued
 
     async def replace_key(self, key_id: str, spec: ApiKeySpec) -> ApiKey:
@@ -315,31 +309,31 @@ class Configuration:
 
     @_in_turn
     async def _revise_service(self, service_id: str, revise: Callable[[Service], ServiceSpec]) -> Service:
-        current = self._table.service(service_id)
+        current = self._in_force.table.service(service_id)
         service = self._mint.revised(current, revise(current).model_dump())
-        step = self._step(change_of_service(service, self._circuit_defaults), self._table.with_service(service))
+        step = self._in_force.step_to_service(service)
         await self.repository.services.replace(service_id, service)
-        await self._take(step)
+        await self._in_force.take(step)
         return service
 
     @_in_turn
     async def _revise_route(self, route_id: str, revise: Callable[[Route], RouteSpec]) -> Route:
-        current = self._table.route(route_id)
+        current = self._in_force.table.route(route_id)
         route = self._mint.revised(current, revise(current).model_dump())
-        step = self._step_to_route(current, route)
+        step = self._in_force.step_to_route(current, route)
         await self.repository.routes.replace(route_id, route)
-        await self._take(step)
+        await self._in_force.take(step)
         return route
 
     @_in_turn
     async def _revise_rate_limit(
         self, rule_id: str, revise: Callable[[RateLimitRule], RateLimitRuleSpec]
     ) -> RateLimitRule:
-        current = self._table.rate_limit(rule_id)
+        current = self._in_force.table.rate_limit(rule_id)
         rule = self._mint.revised(current, revise(current).model_dump())
-        step = self._step(change_of_rate_limit(rule), self._table.with_rate_limit(rule))
+        step = self._in_force.step_to_rate_limit(rule)
         await self.repository.rate_limits.replace(rule_id, rule)
-        await self._take(step)
+        await self._in_force.take(step)
         return rule
 
     @_in_turn
@@ -349,14 +343,14 @@ class Configuration:
         current = await self.repository.token_issuers.get(issuer_id)
         issuer = self._mint.revised(current, self._mint.with_limits(revise(current)))
         await self.repository.token_issuers.replace(issuer_id, issuer)
-        await self._adopt_issuers({**self._issuers, issuer_id: issuer})
+        await self._in_force.adopt_issuers({**self._in_force.issuers, issuer_id: issuer})
         return issuer
 
     @_in_turn
     async def _revise_key(self, key_id: str, revise: Callable[[ApiKey], ApiKeySpec]) -> ApiKey:
         current = await self._revisable_key(key_id)
         spec = revise(current)
-        self._table.check_services(spec.services, current.services)
+        self._in_force.table.check_services(spec.services, current.services)
         key = ApiKey.model_validate(current.model_dump() | self._mint.with_limits(spec))
         await self._put_key(key)
         return key
@@ -369,56 +363,25 @@ class Configuration:
 
     async def _put_key(self, key: ApiKey) -> None:
         await self.repository.keys.replace(key.id, key)
-        await self._take(self._step(self._snapshot.change_of_key(key)))
+        await self._in_force.take(self._in_force.step(self._in_force.snapshot.change_of_key(key)))
 
-    async def _load(self) -> None:
-        repository = self.repository
-        await repository.history.load()
-        services = {service.id: service for service in await repository.services.fold(list)}
-        routes = {route.id: route for route in await repository.routes.fold(list)}
-        limits = {rule.id: rule for rule in await repository.rate_limits.fold(list)}
-        table = RoutingTable.of(services, routes, limits)
-        snapshot = await self._compile(table, await repository.keys.fold(self._snapshot.with_keys))
-        self._issuers = {issuer.id: issuer for issuer in await repository.token_issuers.fold(list)}
-        await self._take(_Step(None, snapshot.with_issuers(self._issuers.values()), table))
-
-    async def _restoration(self, version: int, asked: RestoreRequest) -> tuple[Restoration, _Step | None]:
+    async def _restoration(self, version: int, asked: RestoreRequest) -> tuple[Restoration, Step | None]:
         """What is to be done, and what is in force when it is; None: nothing has to be."""
-        if asked.if_version not in (None, self._snapshot.version):
-            why = f"Version {self._snapshot.version} is in force, and no longer {asked.if_version}."
+        if asked.if_version not in (None, self._in_force.snapshot.version):
+            why = f"Version {self._in_force.snapshot.version} is in force, and no longer {asked.if_version}."
             raise ConflictError(why, field="if_version")
-        restoration = await planned(self.repository, self._snapshot, self._mint, version, asked)
+        restoration = await planned(self.repository, self._in_force.snapshot, self._mint, version, asked)
         if not restoration.changes:
             return restoration, None
-        table = await restored_table(self.repository, self._table, restoration.changes)
-        keys = self._snapshot.change_of_keys(restoration.keys(), restoration.issuers(self._issuers).values())
+        table = await restored_table(self.repository, self._in_force.table, restoration.changes)
+        keys = self._in_force.snapshot.change_of_keys(
+            restoration.keys(), restoration.issuers(self._in_force.issuers).values()
+        )
         few = len(restoration.changes) <= MOST_IN_ONE_STEP
-        change = change_between(self._table, table, self._circuit_defaults) if few else None
+        change = change_between(self._in_force.table, table, self._in_force.circuit_defaults) if few else None
         if change is not None:
-            step = self._step(change._replace(keys=keys), table)
+            step = self._in_force.step(change._replace(keys=keys), table)
         else:
-            base = self._snapshot.with_change(SnapshotChange(keys=keys))
-            step = _Step(None, await self._compile(table, base), table)
+            base = self._in_force.snapshot.with_change(SnapshotChange(keys=keys))
+            step = Step(None, await self._in_force.compiled(table, base), table)
         return restoration._replace(snapshot=step.snapshot), step
-
-    async def _adopt_issuers(self, issuers: Mapping[str, TokenIssuer]) -> None:
-        self._issuers = issuers
-        await self._take(self._step(self._snapshot.change_of_issuers(issuers.values())))
-
-    async def _compile(self, table: RoutingTable, base: Snapshot) -> Snapshot:
-        """In a thread, since 10 000 routes take some hundred milliseconds, and this loop may carry traffic too."""
-        return await asyncio.to_thread(table.compiled, base, self._circuit_defaults)
-
-    def _step(self, change: SnapshotChange, table: RoutingTable | None = None) -> _Step:
-        return _Step(change, self._snapshot.with_change(change), table or self._table)
-
-    def _step_to_route(self, before: Route | None, route: Route) -> _Step:
-        table = self._table.with_route(route)
-        return self._step(change_of_route(before, route, table.ages[route.id]), table)
-
-    async def _take(self, step: _Step) -> None:
-        """As the version that the history has of it."""
-        before, version = self._snapshot.version, self.repository.history.version
-        change = None if step.change is None else step.change._replace(between=(before, version))
-        self._snapshot, self._table = step.snapshot.numbered(version), step.table
-        await self._publish(self._snapshot, change)
