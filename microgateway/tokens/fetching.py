@@ -103,4 +103,7 @@ def _read(response: HTTPResponse, give_up_at: float) -> bytes:
             raise FetchError(f"it has more than {LARGEST_DOCUMENT} bytes")
         if time.monotonic() > give_up_at:
             raise FetchError("it does not come to an end")
+    length = response.headers.get("Content-Length", "")
+    if length.isdecimal() and not response.chunked and len(body) != int(length):  # which `read1` lets pass
+        raise FetchError("it was cut off")
     return bytes(body)

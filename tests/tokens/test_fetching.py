@@ -110,6 +110,30 @@ def test_silence_and_nonsense_come_to_an_end(beginning: bytes, monkeypatch: pyte
         accepted[0].close()
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"Content-Length: 100\r\n\r\n{}",
+        b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n3\r\n{}",
+    ],
+)
+def test_half_a_document_is_none(answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\n" + answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with pytest.raises(FetchError):
+            fetch(f"http://127.0.0.1:{listening.getsockname()[1]}/", None)
+        thread.join()
+
+
 def test_a_document_that_trickles_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetching, "LONGEST_FETCH", 0.0)
     with running_key_server(signing_key()) as server, pytest.raises(FetchError, match="come to an end"):
