@@ -13,7 +13,7 @@ S = TypeVar("S", bound=BaseModel)
 
 _OF_OUR_OWN = MappingProxyType(  # where Pydantic speaks to whoever wrote the model
     {
-        "extra_forbidden": "there is no such field",
+        "extra_forbidden": "there is no such field to be written",
         "model_attributes_type": "a JSON object belongs here",
         "model_type": "a JSON object belongs here",
         "dict_type": "a JSON object belongs here",

@@ -18,8 +18,9 @@ def refuse_unknown_names(request: Request) -> None:
     known = set(_names(request.scope["route"].dependant))
     for name in request.query_params:
         if name not in known:
-            names = ", ".join(sorted(known)) or "none"
-            raise ConfigurationError(f"There is no such parameter here: there is {names}.", field=name)
+            names = ", ".join(sorted(known))
+            why = f"There is no such parameter here, only {names}." if known else "There are no parameters here."
+            raise ConfigurationError(why, field=name)
 
 
 def _names(dependant: Dependant) -> Iterator[str]:

@@ -169,7 +169,7 @@ class TestMistakesOfOurs:
 class TestQueries:
     async def test_a_filter_that_is_misspelt_deletes_nothing(self, control: Control) -> None:
         problem = await control.delete("/api/logs?befor=7d", 422)
-        assert problem["errors"] == [{"field": "befor", "message": "There is no such parameter here: there is before."}]
+        assert problem["errors"] == [{"field": "befor", "message": "There is no such parameter here, only before."}]
 
     async def test_nor_does_it_let_everything_through(self, control: Control) -> None:
         problem = await control.get("/api/routes?service=svc_1", 422)
@@ -179,4 +179,4 @@ class TestQueries:
     async def test_where_there_is_no_parameter(self, control: Control) -> None:
         service = await control.service()
         problem = await control.get(f"/api/services/{service['id']}?verbose", 422)
-        assert problem["detail"] == "There is no such parameter here: there is none."
+        assert problem["detail"] == "There are no parameters here."
