@@ -110,10 +110,7 @@ class ClientConnection(asyncio.Protocol):
         self._pending = b""
         self.deadline = now + self._linger_time()
         self.transport.resume_reading()
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        else:
-            self._close()
+        self.transport.write_eof()
 
     def _linger_time(self) -> float:
         """Longer while the answer is still on its way to a client that reads slowly."""

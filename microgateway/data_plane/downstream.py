@@ -346,7 +346,6 @@ class Downstream(ClientConnection):
     def exchange_ended(self, exchange: Exchange, now: float, keep_alive: bool, request_done: bool) -> None:
         """The present request is over: records it, and goes on to the next or closes."""
         self._forwarding = None
-        self._body = None
         exchange.ended = now
         self._plane.record(exchange)
         if self._phase is CLOSED:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from fuzzing.configuration import NEVER_TRIPS, route, service
+from microgateway.data_plane.client_connection import DRAIN_GRACE, LINGER_TIME
 from microgateway.data_plane.options import Options
 from microgateway.snapshot import Snapshot
 from tests.data_plane.bench import GET, LONG_AFTER, OK, Scene, one_service, scene, silence
@@ -124,6 +125,28 @@ def test_a_trickle_of_a_head_does_not_put_its_end_off() -> None:
     stage.send(GET[9:10])
     stage.bench.sweep(1.0)
     assert stage.statuses() == [408]
+
+
+def is_refused(stage: Scene) -> None:
+    stage.send(b"nonsense\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("wait", "limit"), [(says_nothing, DRAIN_GRACE), (sends_half_a_head, 6.0), (is_refused, LINGER_TIME)]
+)
+def test_a_stop_cuts_the_wait_for_a_next_request_short_and_no_other(
+    wait: Callable[[Scene], None], limit: float
+) -> None:
+    stage = scene(options=OPTIONS)
+    wait(stage)
+    stage.bench.plane.draining = True
+    for downstream in stage.bench.plane.downstreams:
+        downstream.drain()
+    known = len(stage.exchanges)
+    stage.bench.sweep(limit - MOMENT)
+    assert (stage.client.is_closing(), len(stage.exchanges)) == (False, known)
+    stage.bench.sweep(MOMENT)
+    assert stage.client.is_closing() or len(stage.exchanges) > known
 
 
 def test_a_trickle_of_a_body_is_no_wait() -> None:

@@ -115,6 +115,18 @@ def test_what_is_piled_up_while_one_is_answered_is_bounded() -> None:
     assert sum(map(len, stage.client.inbox)) > 100_000
 
 
+def test_a_connection_that_comes_late_does_not_make_room_for_more() -> None:
+    stage = scene(silence)
+    stage.bench.connects = False
+    stage.send(GET, *[GET * 100] * 20)
+    assert not stage.client.reading
+    (pool,) = stage.bench.pools.all()
+    pool.establish(next(iter(pool.waiting)))
+    stage.bench.run()
+    assert len(stage.upstream.requests) == 1
+    assert not stage.client.reading
+
+
 def test_a_pile_of_requests_is_answered_in_order_and_whole() -> None:
     stage = scene()
     paths = [b"/%d" % number for number in range(3_000)]
