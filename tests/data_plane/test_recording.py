@@ -4,12 +4,15 @@ from collections.abc import Callable
 
 import pytest
 
+from fuzzing.wires import Wire
 from microgateway.data_plane.options import Options
 from microgateway.exchange import CLIENT_CLOSED_REQUEST
 from tests.data_plane.bench import GET, LONG_AFTER, OK, Scene, one_service, scene, silence
 
 POST = b"POST /a HTTP/1.1\r\nHost: a.example\r\nContent-Length: 10\r\n\r\n"
 CHUNKED = b"POST /a HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n"
+HANDSHAKE = b"GET /a HTTP/1.1\r\nHost: a.example\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
 BEGUN = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nsome"
 
 
@@ -160,6 +163,22 @@ def test_retries_are_attempts_of_one_exchange() -> None:
         stage.upstream_wire.reset()
         stage.bench.run()
     assert [(exchange.status, exchange.attempts) for exchange in stage.exchanges] == [(502, 3)]
+
+
+@pytest.mark.parametrize("end", [Wire.reset, Wire.send_eof])
+@pytest.mark.parametrize("first", ["client", "upstream_wire"])
+def test_a_tunnel_is_one_exchange(first: str, end: Callable[[Wire], None]) -> None:
+    stage = scene(silence)
+    stage.send(HANDSHAKE)
+    stage.upstream_sends(SWITCH)
+    stage.send(b"abc")
+    stage.upstream_sends(b"defgh")
+    end(getattr(stage, first))
+    end(stage.client)
+    stage.bench.run()
+    told = [(one.status, one.upstream_status, one.code, one.bytes_in, one.bytes_out) for one in stage.exchanges]
+    assert told == [(101, 101, "", 3, 5)]
+    assert stage.exchanges[0].answered == stage.bench.clock.now()
 
 
 def test_too_many_connections_are_told_so() -> None:
