@@ -180,6 +180,18 @@ def test_an_upstream_that_has_the_whole_body_gets_its_own_time() -> None:
     assert stage.statuses() == [504]
 
 
+def test_a_client_has_its_whole_time_once_the_upstream_reads_again() -> None:
+    stage = scene(silence, options=OPTIONS)
+    is_not_read_by_its_upstream(stage)
+    stage.bench.sweep(20.0 - MOMENT)
+    stage.upstream_wire.read_all()
+    stage.bench.run()
+    stage.bench.sweep(30.0 - MOMENT)
+    assert stage.exchanges == []
+    stage.bench.sweep(MOMENT)
+    assert stage.statuses() == [408]
+
+
 def test_a_route_has_a_limit_for_all_of_it() -> None:
     stage = scene(silence, options=OPTIONS, snapshot=one_service(timeout_seconds=7.0))
     stage.send(GET)

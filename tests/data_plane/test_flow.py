@@ -72,6 +72,16 @@ def test_an_early_answer_while_the_upstream_is_slow_leaves_nobody_paused() -> No
     assert_serves_another(stage)
 
 
+@pytest.mark.parametrize("pieces", [(LONG,), (LONG[:60], LONG[60:])], ids=["whole", "in pieces"])
+def test_after_an_early_answer_the_connection_is_nobody_s(pieces: tuple[bytes, ...]) -> None:
+    """The service still waits for the rest of a body that it never gets."""
+    stage = scene(silence)
+    stage.send(POST, b"01234")
+    stage.upstream_sends(*pieces)
+    assert stage.statuses() == [200]
+    assert stage.upstream_wire.closing
+
+
 def test_a_connection_that_fails_while_the_body_waits_leaves_nobody_paused() -> None:
     stage = scene(silence)
     stage.bench.connects = False

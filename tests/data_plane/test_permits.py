@@ -161,6 +161,18 @@ def test_a_connection_that_cannot_be_made_counts_once() -> None:
     stage.assert_at_rest()
 
 
+@pytest.mark.parametrize("before", [0, 2])
+def test_the_least_of_failures_is_one_where_the_service_says_so(before: int) -> None:
+    """A closed circuit without failures does not want to hear of successes: 400 is where they end."""
+    stage = scene(silence, snapshot=one_service(CircuitPolicy(failure_threshold=1, failure_statuses=frozenset((400,)))))
+    for _ in range(before):
+        stage.send(GET)
+        stage.upstream_sends(OK)
+    stage.send(GET)
+    stage.upstream_sends(OK.replace(b"200 OK", b"400 Bad Request"))
+    assert stage.circuit().state is CircuitState.OPEN
+
+
 def test_an_answer_closes_the_circuit() -> None:
     stage = scene(silence, snapshot=PROBED)
     circuit = half_open(stage)
@@ -179,6 +191,19 @@ def test_the_verdict_of_a_stream_does_not_wait_for_its_end() -> None:
     stage.bench.run()
     assert circuit.failures == 0, "it was given back already"
     assert stage.client.aborted
+
+
+def test_a_stream_is_one_verdict() -> None:
+    policy = CircuitPolicy(failure_threshold=1, recovery_timeout=30.0, half_open_max_calls=2)
+    stage = scene(silence, snapshot=one_service(policy))
+    stage.send(GET)
+    stage.upstream_wire.reset()
+    stage.bench.run()
+    stage.bench.clock.advance(30.0)
+    stage.send(GET)
+    stage.upstream_sends(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0\r\n\r\n")
+    assert stage.statuses() == [502, 200]
+    assert stage.circuit().state is CircuitState.HALF_OPEN, "two are wanted, and one was given"
 
 
 def test_second_probe_waits_for_the_first() -> None:
