@@ -91,6 +91,7 @@ class HeadReader:
             check_request_line(data[:line_end])
 
     def _read_section(self, text: bytes) -> FieldSection:
+        before = self._last_section
         self._last_text = self._last_section = self._id_places = None  # what follows may raise
         options = self._options
         if len(text) > options.max_header_bytes:
@@ -102,7 +103,23 @@ class HeadReader:
             raise HeadError(detail, code="header_fields_too_many", status=431)
         self._last_section = section = read_section(lines, self._table, self._private)
         self._last_text = text
+        if before is not None:
+            _take_over(section, before)
         return section
+
+
+def _take_over(section: FieldSection, before: FieldSection) -> None:
+    """Has a section know what judgement found out with the one before, if both say the same of the client."""
+    if (
+        section.api_key == before.api_key
+        and section.api_key_lines == before.api_key_lines
+        and section.authorization is before.authorization is None
+        and section.forwarding is before.forwarding is None
+    ):
+        section.recognised, section.recognised_by = before.recognised, before.recognised_by
+        section.was_judged = before.was_judged
+        if before.standing is not None and not before.standing.asks_for_fields:
+            section.standing = before.standing
 
 
 def _id_places(text: bytes, ids: Iterable[Field]) -> list[Place]:

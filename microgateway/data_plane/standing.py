@@ -12,7 +12,7 @@ from math import inf
 from typing import Any
 
 from microgateway.core.circuit import Breaker, Permit
-from microgateway.core.limit_rules import LimitRule
+from microgateway.core.limit_rules import CountBy, LimitRule
 from microgateway.core.requests import RequestHead
 from microgateway.exchange import Judgement
 from microgateway.snapshot import Destination, Principal, Snapshot
@@ -52,9 +52,20 @@ class Standing:
     """The findings on requests with the same fields under one snapshot, good until `until`, seconds since the epoch.
 
     `claims` are as the limiter holds them, `circuit` is the one that has to be asked, and `judgement` the latest.
+    `asks_for_fields`: it holds for no other fields, be the client the same.
     """
 
-    __slots__ = ("_method", "_path", "circuit", "claims", "destination", "judgement", "snapshot", "until")
+    __slots__ = (
+        "_method",
+        "_path",
+        "asks_for_fields",
+        "circuit",
+        "claims",
+        "destination",
+        "judgement",
+        "snapshot",
+        "until",
+    )
 
     def __init__(
         self,
@@ -66,9 +77,9 @@ class Standing:
         circuit: Breaker,
     ) -> None:
         self._method = head.method
-        rules = destination.rules
-        by_path = rules is not None and any(rule.when is not None for rule in (*rules.guards, *rules.others))
-        self._path = head.path if by_path else None
+        rules = () if destination.rules is None else (*destination.rules.guards, *destination.rules.others)
+        self._path = head.path if any(rule.when is not None for rule in rules) else None
+        self.asks_for_fields = any(rule.count_by is CountBy.HEADER for rule in rules)
         self.snapshot = snapshot
         self.destination = destination
         self.judgement = judgement

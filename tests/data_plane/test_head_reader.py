@@ -132,3 +132,32 @@ def test_an_id_is_not_looked_for_in_the_wrong_place(sections: list[list[bytes]])
     heads = reader()
     for lines in sections:
         assert facts(heads, head_of(*lines)) == facts(reader(), head_of(*lines))
+
+
+KEY, TOKEN, PROXY = b"X-API-Key: one", b"Authorization: Bearer a.b.c", b"X-Forwarded-For: 192.0.2.1"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_the_same"),
+    [
+        ([KEY], [KEY], True),
+        ([KEY, b"A: 1"], [KEY, b"A: 2"], True),
+        ([], [b"A: 1"], True),
+        ([KEY], [b"X-API-Key: two"], False),
+        ([KEY], [KEY, KEY], False),
+        ([KEY], [], False),
+        ([TOKEN], [TOKEN, b"A: 1"], False),
+        ([TOKEN], [b"Authorization: Bearer a.b.d"], False),
+        ([], [TOKEN], False),
+        ([KEY], [KEY, PROXY], False),
+        ([KEY, PROXY], [KEY], False),
+        ([KEY, PROXY], [KEY, b"X-Forwarded-For: 192.0.2.2"], False),
+    ],
+)
+def test_who_it_is_need_not_be_asked_again(first: list[bytes], second: list[bytes], is_the_same: bool) -> None:
+    """Other fields are from the same client where neither its credentials nor its address may be another's."""
+    heads = reader()
+    one = read(heads, head_of(*first)).section
+    one.recognised = one.recognised_by = object()
+    other = read(heads, head_of(*second)).section
+    assert (other.recognised is one.recognised) is is_the_same

@@ -10,6 +10,8 @@ from microgateway.core.field_sections import FieldSection, read_section, request
 from microgateway.core.fields import Field
 from microgateway.core.requests import RequestHead, read_request
 from microgateway.core.token_bucket import TOKEN
+from microgateway.data_plane.head_reader import HeadReader
+from microgateway.data_plane.options import Options
 from microgateway.data_plane.pipeline import State, decide
 from microgateway.entities import RateLimitRule
 from microgateway.exchange import Decision
@@ -87,6 +89,7 @@ def a_snapshot(dice: random.Random, issued: IssuedKey) -> Snapshot:
         changes["services"] = dice.choice((["upstream"], ["another"]))
     auth = dice.choice(("required", "required", "none"))
     others = [
+        route("/a", id="by address", priority=3, allow_addresses=["192.0.2.0/30"], auth=auth),
         route("/a", id="by host", hosts=["b.example"], auth=auth),
         route("/a", id="by query", query=[{"name": "q", "value": "1"}], auth=auth),
         route("/a/{name}", id="by param", auth="none"),
@@ -125,6 +128,64 @@ def test_what_is_kept_of_requests_changes_no_judgement(seed: int) -> None:
         line = dice.choice(lines)
         expected = anew.judge(line, snapshot, now)
         assert [side.judge(line, snapshot, now) for side in others] == [expected, expected]
+
+
+class Connection:
+    """A gateway's judgement on one connection's requests; `forgets`: as if each came on its own connection."""
+
+    def __init__(self, *, forgets: bool) -> None:
+        self.state = State(MemoryLimiter(), MemoryCircuits())
+        self.sections: list[FieldSection] = []
+        self._reader = HeadReader(Options(), request_fields())
+        self._forgets = forgets
+
+    def judge(self, line: bytes, fields: list[bytes], snapshot: Snapshot, now: float) -> tuple[Any, ...]:
+        message = b"\r\n".join([line, *fields, b"", b""])
+        if self._forgets:
+            self._reader.forget()
+        head = self._reader.read(message, len(message) - 4)
+        self.sections.append(head.section)
+        forwarding = head.section.forwarding
+        client_ip = ADDRESS if forwarding is None else forwarding[0].value.decode()
+        return facts(decide(head, client_ip, snapshot, self.state, now, EPOCH + now))
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_nor_does_what_is_kept_of_requests_with_other_fields(seed: int) -> None:
+    dice = random.Random(seed)
+    issued, other = key("ada"), b"X-API-Key: " + key("bob").secret.encode()
+    own = b"X-API-Key: " + issued.secret.encode()
+    usual = [b"Host: a.example", b"X-Tenant: t", own, b"X-Nothing: 1"]
+    seldom = [
+        [b"Host: b.example"],
+        [b"X-Tenant: u", b"Origin: https://a.example"],
+        [other, b"X-Nothing: 2"],
+        [b"X-Nothing: 3", own, b"X-Forwarded-For: 192.0.2.2", b"X-Forwarded-For: 192.0.2.9"],
+    ]
+    forgetful, other_side = Connection(forgets=True), Connection(forgets=False)
+    lines = dice.sample(LINES, dice.randint(1, 3))
+    snapshot, now = a_snapshot(dice, issued), 0.0
+    for _ in range(STEPS):
+        now += dice.choice((0.0, 0.0, 0.125, 1.0, 30.0))
+        if dice.random() < 0.08:
+            snapshot = a_snapshot(dice, issued)
+        line, fields = dice.choice(lines), [*usual]
+        if dice.random() < 0.5:
+            place = dice.randrange(len(usual))
+            fields[place] = dice.choice(seldom[place])
+        expected = forgetful.judge(line, fields, snapshot, now)
+        assert other_side.judge(line, fields, snapshot, now) == expected
+
+
+def test_a_standing_passes_to_other_fields_of_the_same_client() -> None:
+    issued = key("ada")
+    connection, snapshot = Connection(forgets=False), one_route(issued)
+    for number in (1, 2, 3):
+        fields = [b"Host: a", b"X-API-Key: " + issued.secret.encode(), b"If-None-Match: %d" % number]
+        connection.judge(b"GET /a HTTP/1.1", fields, snapshot, 0.0)
+    first, second, third = connection.sections
+    assert first.standing is None
+    assert second.standing is third.standing is not None
 
 
 def a_side(issued: IssuedKey, keeps: Literal["heads", "section"]) -> Side:
