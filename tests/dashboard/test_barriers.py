@@ -14,7 +14,7 @@ from tests.process.stoppable import StoppableUpstream
 AXE = Path(__file__).resolve().parents[2] / ".axe" / "node_modules" / "axe-core" / "axe.min.js"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 REPLAY = 'explain?mode=replay&patch={"rate_limits":{"strangers":{"burst_size":1}}}'
-VIEWS = ["overview", "services", "routes", "keys", "issuers", "limits", "logs", "explain?path=/gone", REPLAY]
+VIEWS = ["overview", "services", "routes", "keys", "issuers", "limits", "logs", "history", "explain?path=/gone", REPLAY]
 SOMETHING = "main .row-open, main .walk a, main .flush td"
 DIALOGS = [
     ("services", "New service"),
@@ -164,6 +164,17 @@ async def test_neither_has_a_dialog(dashboard: Dashboard, furnished: Gateway, ax
         assert await barriers(dashboard.page, axe) == [], name
         await dashboard.press("Escape")
         await expect(dashboard.dialog()).to_have_count(0)
+
+
+async def test_neither_has_a_version_nor_its_restoring(dashboard: Dashboard, furnished: Gateway, axe: str) -> None:
+    await dashboard.sign_in("history")
+    await dashboard.page.locator("main .row-open").nth(2).click()
+    await expect(dashboard.dialog().locator("section").first).to_be_visible()
+    await dashboard.page.evaluate("document.querySelectorAll('details').forEach((group) => { group.open = true; })")
+    assert await barriers(dashboard.page, axe) == []
+    await dashboard.button("Restore …").click()
+    await expect(dashboard.dialog("Restore version").get_by_role("region").first).to_be_visible()
+    assert await barriers(dashboard.page, axe) == []
 
 
 async def test_neither_has_a_fault_at_a_field_nor_a_new_key_nor_the_palette(dashboard: Dashboard, axe: str) -> None:

@@ -15,12 +15,13 @@ async def test_g_and_a_letter_go_to_a_view(dashboard: Dashboard) -> None:
         ("m", "Rate limits"),
         ("l", "Logs"),
         ("e", "Explain"),
+        ("h", "History"),
         ("d", "Dashboard"),
     ):
         await dashboard.press("g", key)
         await expect(dashboard.page.get_by_role("heading", level=1)).to_contain_text(title)
         current = dashboard.page.get_by_role("navigation", name="Views").locator("[aria-current=page]")
-        await expect(current).to_contain_text("Keys" if key == "i" else title)
+        await expect(current).to_contain_text({"i": "Keys", "h": "Dashboard"}.get(key, title))
         await expect(dashboard.page).to_have_title(f"{title} · MicroGateway")
 
 

@@ -73,6 +73,7 @@ const ICONS = {
   pause: "M5.5 3.5v9M10.5 3.5v9",
   play: "M5 3.5v9l7-4.5z",
   replay: "M3 3v3.2h3.2M3.3 6A5 5 0 1 1 3 8.6M8 5.5V8l1.8 1.2",
+  history: "M3 3v3.2h3.2M3.3 6A5 5 0 1 1 3 8.6M8 5.5V8l1.8 1.2",
   download: "M8 2.5v7.5M4.8 7 8 10.2 11.2 7M3 13.5h10",
   warning: "M8 2.8 14 13H2zM8 6.8v2.8M8 11.4h.01",
 };

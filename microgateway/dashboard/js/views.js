@@ -5,6 +5,7 @@ const view = (name, title, key, under) => ({ name, title, key, under, icon: name
 
 export const VIEWS = [
   view("overview", "Dashboard", "d"),
+  view("history", "History", "h", "overview"),
   view("services", "Services", "s"),
   view("routes", "Routes", "r"),
   view("keys", "Keys", "k"),

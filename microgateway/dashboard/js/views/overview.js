@@ -19,7 +19,7 @@ const LIMITED_SHARE = 0.1;
 const CLOSE_TO_LIMIT = 0.8; // of its requests per minute
 const SPARKS = 60; // seconds
 const GATHERED = 40; // milliseconds; events that come together are drawn together
-const CHANGES = { create: "created", replace: "replaced", revise: "changed", delete: "deleted", revoke: "revoked", rotate: "rotated" };
+const CHANGES = { create: "created", replace: "replaced", revise: "changed", delete: "deleted", revoke: "revoked", rotate: "rotated", restore: "restored" };
 const ERRORS_TELL = { share: 0.05, requests: 20 };
 
 export function mount(view, { query, signal }) {
@@ -38,7 +38,7 @@ export function mount(view, { query, signal }) {
   });
   const services = h("div", { class: "wide-table" });
   fill(view,
-    viewHead(["Dashboard", freshness.node], null, segments({ label: "Window", options: WINDOWS, value: period, onchange: (value) => { period = value; keep({ window: value }); refresh(); } })),
+    viewHead(["Dashboard", freshness.node], null, h("a", { class: "button", href: href("history") }, icon("history"), "History"), segments({ label: "Window", options: WINDOWS, value: period, onchange: (value) => { period = value; keep({ window: value }); refresh(); } })),
     attention,
     h("div", { class: "tiles" }, Object.values(tiles).map((tile) => tile.node)),
     h("div", { class: "charts" }, volume.node, latency.node),
