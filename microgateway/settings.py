@@ -176,7 +176,8 @@ def read_settings() -> Settings:
     file = os.environ.get(ENV_FILE)
     if file is not None and not Path(file).is_file():
         raise StartupError(f"{ENV_FILE}: there is no file {file!r}")
-    if misspelt := list(_misspelt({*os.environ, *(_names_in(file) if file is not None else ())})):
+    ours = {name for name in os.environ if name.upper().startswith(PREFIX)}
+    if misspelt := list(_misspelt(ours.union(() if file is None else _names_in(file)))):
         raise StartupError("; ".join(misspelt))
     try:
         return Settings(_env_file=file)
@@ -196,12 +197,12 @@ def _names_in(file: str) -> Iterator[str]:
 
 
 def _misspelt(names: Iterable[str]) -> Iterator[str]:
-    """Names that are ours by their prefix, and almost a known one. Others may be Kubernetes'."""
+    """Those that are almost a known one. Others may be somebody else's: Kubernetes sets `MICROGATEWAY_SERVICE_HOST`."""
     known = {str(field.alias).removeprefix(PREFIX): str(field.alias) for field in Settings.model_fields.values()}
     known[ENV_FILE.removeprefix(PREFIX)] = ENV_FILE
     for name in sorted(names):
         upper = name.upper()  # names are compared without case
-        if upper.startswith(PREFIX) and upper not in known.values():
+        if upper not in known.values():
             for close in get_close_matches(upper.removeprefix(PREFIX), known, n=1, cutoff=NEARLY):
                 yield f"{name}: there is no such setting; {known[close]} is one"
 

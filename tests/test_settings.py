@@ -79,6 +79,8 @@ def test_what_is_around_a_value_does_not_matter(monkeypatch: pytest.MonkeyPatch)
     [
         ("# ports\nMICROGATEWAY_PORT=1\n\nexport MICROGATEWAY_HOST='::1'\n", ""),
         ("MICROGATEWAY_PROT=1\n", "MICROGATEWAY_PROT: there is no such setting; MICROGATEWAY_PORT is one"),
+        ("DEFAULT_BURST_SIZ=1\n", "DEFAULT_BURST_SIZ: there is no such setting; DEFAULT_BURST_SIZE is one"),
+        ("PORT=1\n", "PORT: there is no such setting; MICROGATEWAY_PORT is one"),
         ("\nMICROGATEWAY_PORT 1\n", "MICROGATEWAY_ENV_FILE: line 2 of "),
         ("MICROGATEWAY_PORT\n", "MICROGATEWAY_ENV_FILE: line 1 of "),
     ],
