@@ -35,9 +35,8 @@ _TRACEPARENT = re.compile(
     rb"(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[!-~]*)?\Z"
 )  # W3C; only versions after 00 may hold more
 # What Connection may say that names no field to take off: its own options, and fields that are not the client's to
-# take off.
-# Framing, Host, credentials and forwarding fields are not among the lines passed on as they are, so naming them
-# changes nothing.
+# take off. Framing, Host, credentials and forwarding fields are not among the lines that are passed on as they are, so
+# naming them changes nothing.
 _NOT_NOMINATED = frozenset((b"close", b"keep-alive", b"upgrade", b"cookie", b"via"))
 _NO_OPTIONS: frozenset[bytes] = frozenset()
 

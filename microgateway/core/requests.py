@@ -50,16 +50,6 @@ class RequestHead:
         "way",
     )
 
-    def asks_for_websocket(self) -> bool:
-        """Whether this is a WebSocket handshake (RFC 6455, 4.2.1), as far as a proxy needs to know."""
-        section = self.section
-        is_get = self.method == b"GET" and self.minor_version == 1
-        return section.upgrade == WEBSOCKET and is_get and section.body == NO_BODY
-
-    def header(self, name: bytes) -> bytes | None:
-        """The value of an end-to-end field, as `FieldSection.header` has it."""
-        return self.section.header(name)
-
     def __init__(self, method: bytes, section: FieldSection) -> None:
         self.method = method
         self.section = section
@@ -74,6 +64,16 @@ class RequestHead:
         self.standing: Any = None
         self.way: Any = None
         self.lines = b""
+
+    def asks_for_websocket(self) -> bool:
+        """Whether this is a WebSocket handshake (RFC 6455, 4.2.1), as far as a proxy needs to know."""
+        section = self.section
+        is_get = self.method == b"GET" and self.minor_version == 1
+        return section.upgrade == WEBSOCKET and is_get and section.body == NO_BODY
+
+    def header(self, name: bytes) -> bytes | None:
+        """The value of an end-to-end field, as `FieldSection.header` has it."""
+        return self.section.header(name)
 
 
 def read_request(line: bytes, section: FieldSection) -> RequestHead:
