@@ -5,12 +5,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from microgateway.entities import HASHES
 from microgateway.persistence.configuration_history import EVERYTHING, PastChange, to_undo
 from microgateway.persistence.entity_table import EntityTable, Placed
 from microgateway.persistence.repository import Repository
 from microgateway.persistence.tables import ENTITIES
 
-HASHES = {"key_hash", "previous_hash"}
 UNTOLD = {*HASHES, "id", "updated_at"}  # who only changes something back has changed nothing
 
 

@@ -8,8 +8,8 @@ from pydantic import BaseModel
 
 from microgateway.control_plane.configuration import Configuration
 from microgateway.control_plane.dependencies import Here, Listing, WhichPart
-from microgateway.control_plane.differences import HASHES
 from microgateway.control_plane.problems import documented
+from microgateway.entities import HASHES
 from microgateway.errors import NotFoundError
 from microgateway.persistence.configuration_history import EVERYTHING, PastChange
 

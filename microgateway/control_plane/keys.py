@@ -12,7 +12,7 @@ from microgateway.control_plane.kept_fields import without_kept_fields
 from microgateway.control_plane.live_view import Live
 from microgateway.control_plane.mint import IssuedKey
 from microgateway.control_plane.problems import documented
-from microgateway.entities import ApiKey, ApiKeySpec
+from microgateway.entities import HASHES, ApiKey, ApiKeySpec
 
 LONGEST_OVERLAP = 366 * 24 * 3_600  # seconds
 
@@ -115,7 +115,7 @@ async def revoke_key(here: Here, key_id: EntityId) -> None:
 def _answer_fields(key: ApiKey, live: Live) -> dict[str, Any]:
     usage = live.usage.of_key(key.id)
     return {
-        **key.model_dump(exclude={"key_hash", "previous_hash"}),
+        **key.model_dump(exclude=HASHES),
         "total_requests": usage.total_requests,
         "rejected_requests": usage.rejected_requests,
         "last_used_at": None if usage.last_used_at is None else utc(usage.last_used_at),

@@ -3,7 +3,7 @@
 `…Spec` is the writable part (the body of POST and PUT); the entity adds what the gateway keeps.
 """
 
-from microgateway.entities.api_keys import ApiKey, ApiKeySpec
+from microgateway.entities.api_keys import HASHES, ApiKey, ApiKeySpec
 from microgateway.entities.rate_limit_rules import RateLimitRule, RateLimitRuleSpec
 from microgateway.entities.routes import Route, RouteSpec
 from microgateway.entities.services import (
@@ -19,6 +19,7 @@ from microgateway.entities.tls import TlsSpec
 from microgateway.entities.token_issuers import LimitSpec, TokenIssuer, TokenIssuerSpec
 
 __all__ = [
+    "HASHES",
     "ApiKey",
     "ApiKeySpec",
     "CircuitSpec",

@@ -8,6 +8,7 @@ from pydantic import AwareDatetime, Field, field_validator
 
 from microgateway.entities.spec import Name, Rate, Reference, Spec, Text
 
+HASHES = {"key_hash", "previous_hash"}  # fields of a key that are shown to nobody
 SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}")  # RFC 6749, 3.3
 
 
