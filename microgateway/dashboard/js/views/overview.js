@@ -57,7 +57,7 @@ export function mount(view, { query, signal }) {
   });
   const refreshServices = repeat(3, signal, () => drawServices().catch((error) => { if (error.status === undefined) throw error; }));
   repeat(30, signal, () => drawAttention().catch((error) => { if (error.status === undefined) throw error; }));
-  const known = { services: [], keys: [], busy: [], limited: [], dropped: 0 };
+  const known = { services: [], keys: [], busy: [], limited: [], dropped: 0, window: "" };
   let gathering = 0;
   listen(signal, (name, data, isNews) => {
     if (name === "configuration" && data.result === "applied") marks.push(data);
@@ -91,7 +91,9 @@ export function mount(view, { query, signal }) {
   }
 
   async function drawServices() {
-    const [items, metrics] = await Promise.all([all("api/services"), api.get("api/metrics/services", { window: period })]);
+    const asked = period;
+    const [items, metrics] = await Promise.all([all("api/services"), api.get("api/metrics/services", { window: asked })]);
+    known.window = WINDOWS.find(([name]) => name === asked)[1];
     const byId = new Map(metrics.items.map((entry) => [entry.id, entry.current]));
     known.services = items.map((service) => ({ ...service, now: byId.get(service.id) }));
     const rows = [...known.services].sort((one, other) => trouble(other) - trouble(one) || (other.now?.requests ?? 0) - (one.now?.requests ?? 0));
@@ -119,7 +121,7 @@ export function mount(view, { query, signal }) {
 }
 
 /** What somebody should look at, the worst first. */
-function troubles({ services, keys, busy, limited, dropped }) {
+function troubles({ services, keys, busy, limited, dropped, window }) {
   const found = [];
   for (const service of services.filter(({ enabled }) => enabled)) {
     const address = href("services", { open: service.id });
@@ -128,7 +130,7 @@ function troubles({ services, keys, busy, limited, dropped }) {
     if (service.health === "unhealthy") found.push({ tone: "bad", text: `${service.name} is unhealthy.`, detail: "No target passes its checks.", address, action: "Look" });
     if (service.health === "degraded") found.push({ tone: "warn", text: `${service.name} is degraded.`, detail: "Some of its targets are out.", address, action: "Look" });
     const now = service.now;
-    if (now && now.requests >= ERRORS_TELL.requests && now.error_rate >= ERRORS_TELL.share && service.circuit === "closed") found.push({ tone: "warn", text: `${percent(now.error_rate)} of the requests to ${service.name} fail.`, detail: "", address: href("logs", { service: service.name, status: "5xx" }), action: "See them" });
+    if (now && now.requests >= ERRORS_TELL.requests && now.error_rate >= ERRORS_TELL.share && service.circuit === "closed") found.push({ tone: "warn", text: `${percent(now.error_rate)} of the requests to ${service.name} failed.`, detail: `In the last ${window}.`, address: href("logs", { service: service.name, status: "5xx" }), action: "See them" });
   }
   for (const { name, share, limited: figure } of limited) {
     if (share >= LIMITED_SHARE) found.push({ tone: "warn", text: `${name} is at its limit.`, detail: `${count(figure.value)} of its requests were refused in ten minutes (${percent(share)}).`, address: href("keys", { q: name }), action: "See the key" });
