@@ -13,7 +13,7 @@ from microgateway.errors import MicroGatewayError
 
 HIGHEST_PORT = 65_535
 MOST_WORKERS = 60
-QUESTIONS = ("explain", "simulate", "replay", "history")
+QUESTIONS = ("explain", "simulate", "replay", "history", "diff")
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -46,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands.add_parser("reload", help="have a running gateway with workers take on new code and settings")
     _add_questions(commands)
+    _add_restore(commands)
     return parser
 
 
@@ -82,9 +83,31 @@ def _add_questions(commands: Any) -> None:
     )
     history = commands.add_parser("history", help="the changes of the configuration, the newest first")
     history.add_argument("--limit", type=int, default=20, help="so many at most (default: 20)")
-    for question in (explain, simulate, replay, history):
+    diff = commands.add_parser("diff", help="what is different between two versions of the configuration")
+    diff.add_argument("version", type=int, help="the one, as `history` names it")
+    diff.add_argument("--against", type=int, help="the other (default: what is in force)")
+    for question in (explain, simulate, replay, history, diff):
         question.add_argument("--json", action="store_true", help="the API's own answer")
         question.add_argument("--offline", action="store_true", help="ask the database, though a gateway may run")
+
+
+def _add_restore(commands: Any) -> None:
+    restore = commands.add_parser(
+        "restore", help="make the configuration what it was in a version, in a running gateway"
+    )
+    restore.add_argument("version", type=int, help="as `history` names it")
+    restore.add_argument("--dry-run", action="store_true", help="only say what would be changed")
+    restore.add_argument("--if-version", type=int, help="only while this version is in force")
+    restore.add_argument(
+        "--keys",
+        choices=("restore", "leave"),
+        default="restore",
+        help="what may be done with keys: as it was, or as it is (default: restore); revoked ones stay revoked",
+    )
+    restore.add_argument(
+        "--new-keys", choices=("keep", "disable"), default="keep", help="keys that were made since (default: keep)"
+    )
+    restore.add_argument("--json", action="store_true", help="the API's own answer")
 
 
 def _workers(text: str) -> int:
@@ -113,6 +136,10 @@ def _run(options: argparse.Namespace) -> int:
         from microgateway.process.asking import answer
 
         return answer(options, settings)
+    if options.command == "restore":
+        from microgateway.process.asking import restore
+
+        return restore(options, settings)
     workers = options.workers or default_workers(demo=options.demo)
     if workers > 1:
         from microgateway.process.supervisor import run_supervised

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
+from microgateway.control_plane.configuration import Configuration
 from microgateway.control_plane.dependencies import Here, Listing, WhichPart
 from microgateway.control_plane.differences import Difference
 from microgateway.control_plane.history import Kind, WhichVersion
@@ -57,10 +58,16 @@ class DiffAnswer(Listing[DifferenceAnswer]):
 @router.get("/history/{version}/diff", responses=documented(404))
 async def get_diff(here: Here, version: WhichVersion, part: WhichPart, against: Against = "in_force") -> DiffAnswer:
     """What is different in `against` from what it was in this version: the hashes of keys are not shown."""
-    configuration = here.configuration
-    found, other = await configuration.differences(version, None if against == "in_force" else against)
-    shown = found[part.offset : part.offset + part.limit]
-    items = [DifferenceAnswer.of(difference) for difference in shown]
+    other = None if against == "in_force" else against
+    return await told_diff(here.configuration, version, other, limit=part.limit, offset=part.offset)
+
+
+async def told_diff(
+    configuration: Configuration, version: int, against: int | None, *, limit: int, offset: int
+) -> DiffAnswer:
+    """A part of it, for whoever asks; against None: that in force."""
+    found, other = await configuration.differences(version, against)
+    items = [DifferenceAnswer.of(difference) for difference in found[offset : offset + limit]]
     return DiffAnswer(items=items, total=len(found), from_version=version, to_version=other)
 
 

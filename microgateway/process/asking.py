@@ -1,4 +1,5 @@
-"""`microgateway explain`, `simulate`, `replay`, `history`: a running gateway answers, or where none runs its database.
+"""`microgateway explain`, `simulate`, `replay`, `history` and `diff`: a running gateway answers, or where none runs its
+database. `restore` is for one that runs: nobody may change a database beside it.
 
 With `--json` the API's own answer is printed. Progress goes to the terminal, never into what is piped on.
 """
@@ -14,6 +15,7 @@ from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from microgateway.control_plane.dependencies import LONGEST_LIST
 from microgateway.control_plane.gateway_batches import BatchRequest
 from microgateway.control_plane.gateway_replays import Against, ReplayRequest
 from microgateway.control_plane.gateway_requests import GatewayRequest
@@ -21,9 +23,11 @@ from microgateway.control_plane.history import told_history
 from microgateway.control_plane.jobs import Progress
 from microgateway.control_plane.judging import judging
 from microgateway.control_plane.merge_patch import InvalidEntityError, field_errors
+from microgateway.control_plane.rollback import told_diff
 from microgateway.errors import StartupError
 from microgateway.process.answers_as_text import batch_text, explanation_text, history_text, replay_text
 from microgateway.process.control_client import ControlClient, NotRunningError
+from microgateway.process.differences_as_text import diff_text, restore_text
 from microgateway.process.offline import Offline, opened
 from microgateway.settings import Settings
 
@@ -40,6 +44,7 @@ class Gateway(Protocol):
     def explain(self, request: dict[str, Any]) -> Any: ...
     def explain_row(self, row_id: str, against: Against) -> Any: ...
     def history(self, limit: int) -> Any: ...
+    def diff(self, version: int, against: int | None) -> Any: ...
     def simulate(self, scenario: dict[str, Any], told: Told) -> Any: ...
     def replay(self, asked: dict[str, Any], told: Told) -> Any: ...
 
@@ -58,6 +63,10 @@ class RunningGateway:
 
     def history(self, limit: int) -> Any:
         return self._client.call("GET", f"/api/config/history?limit={limit}")
+
+    def diff(self, version: int, against: int | None) -> Any:
+        query = "" if against is None else f"?against={against}"
+        return self._client.call("GET", f"/api/config/history/{version}/diff{query}")
 
     def simulate(self, scenario: dict[str, Any], told: Told) -> Any:
         return self._wait(self._client.call("POST", "/api/gateway/batch", {**scenario, "wait_seconds": 0}), told)
@@ -97,6 +106,9 @@ class StoredGateway:
 
     def history(self, limit: int) -> Any:
         return self._run(lambda here: told_history(here.configuration, limit=limit, offset=0))
+
+    def diff(self, version: int, against: int | None) -> Any:
+        return self._run(lambda here: told_diff(here.configuration, version, against, limit=LONGEST_LIST, offset=0))
 
     def simulate(self, scenario: dict[str, Any], told: Told) -> Any:
         asked = _validated(BatchRequest, scenario)
@@ -153,6 +165,14 @@ def answer(options: argparse.Namespace, settings: Settings) -> int:
         return _answer(options, StoredGateway(settings))
 
 
+def restore(options: argparse.Namespace, settings: Settings) -> int:
+    """Has a version restored, and prints what that changed; the exit code. Raises `MicroGatewayError`."""
+    asked = {name: getattr(options, name) for name in ("dry_run", "if_version", "keys", "new_keys")}
+    told = ControlClient(settings).call("POST", f"/api/config/history/{options.version}/restore", asked)
+    print(json.dumps(told, indent=2) if options.json else restore_text(told))
+    return 0
+
+
 def _answer(options: argparse.Namespace, gateway: Gateway) -> int:
     bar = _Bar()
     if options.command == "explain" and options.row is not None:
@@ -161,6 +181,8 @@ def _answer(options: argparse.Namespace, gateway: Gateway) -> int:
         told, text = gateway.explain(_request(options)), explanation_text
     elif options.command == "history":
         told, text = gateway.history(options.limit), history_text
+    elif options.command == "diff":
+        told, text = gateway.diff(options.version, options.against), diff_text
     elif options.command == "simulate":
         told, text = gateway.simulate(_document(options.scenario), bar.show), batch_text
     else:

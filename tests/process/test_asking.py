@@ -85,6 +85,18 @@ def test_a_running_gateway_is_asked(folder: Path, ask: Ask, tmp_path: Path, monk
         now = ask("explain", "--row", str(row["id"]), "--against", "in_force", port=port)
         assert f"Under version {served + 1} of the configuration, which is in force" in now
 
+        assert f"~ key mobile ({row['key_id']})\n    burst_size: 2 → 1\n" in ask("diff", str(served), port=port)
+        would = ask("restore", str(served), "--dry-run", port=port)
+        assert would.startswith(
+            f"to restore version {served} would change, from version {served + 1}, which is in force:"
+        )
+        refused = ask("restore", str(served), "--if-version", "1", port=port, code=1)
+        assert f"Version {served + 1} is in force, and no longer 1." in refused
+        done = ask("restore", str(served), "--if-version", str(served + 1), port=port)
+        assert f"in force as version {served + 2}; it changed:\n~ key mobile" in done
+        assert "    burst_size: 1 → 2" in done
+        assert "is no different from" in ask("restore", str(served), port=port)
+
         refused = ask("history", "--limit", "0", port=port, code=1)
         assert refused == "microgateway: limit: Input should be greater than or equal to 1\n"
         monkeypatch.setenv("MICROGATEWAY_ADMIN_TOKEN", "somebody-elses")
@@ -118,6 +130,10 @@ def test_the_database_answers_where_no_gateway_runs(folder: Path, ask: Ask, tmp_
     assert json.loads(ask("simulate", str(scenario), "--json", "--offline", port=9))["admitted"] == 2
     assert ask("replay", "--since", "1h", "--against", "served", "--offline", port=9).startswith("0 of 3 requests ")
     assert ask("history", "--offline", port=9).startswith("version 4 is in force; 1 is the oldest that is kept\n")
+    assert ask("diff", "2", "--against", "3", "--offline", port=9).startswith(
+        "from version 2 to version 3:\n+ route /orders (rt_"
+    )
+    assert "no gateway answers" in ask("restore", "2", port=9, code=1)
     assert "GET /orders/7 → 429" in ask("explain", "--row", "3", "--offline", port=9)
     assert "with the id '4'" in ask("explain", "--row", "4", "--offline", port=9, code=1)
     assert "Say when by ISO 8601" in ask("replay", "--since", "yesterday", "--offline", port=9, code=1)
