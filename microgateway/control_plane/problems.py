@@ -172,21 +172,29 @@ def _http(request: Request, error: HTTPException) -> JSONResponse:
     """What the framework raises by itself."""
     headers = dict(error.headers or {})
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = _allowed_methods(request)
+        allowed = _allowed_methods(request, request.scope["path"])
         headers["Allow"] = allowed
         return problem(405, "method_not_allowed", f"This path takes {allowed}.", headers=headers)
     if error.status_code == HTTPStatus.NOT_FOUND:
-        return problem(404, "unknown_path", "There is nothing at this path.", headers=headers)
+        return problem(404, "unknown_path", _where_else(request), headers=headers)
     if error.status_code == HTTPStatus.BAD_REQUEST:
         return problem(400, "malformed_json", "The body can't be read as JSON.", headers=headers)
     return problem(error.status_code, "http_error", str(error.detail), headers=headers)
 
 
-def _allowed_methods(request: Request) -> str:
+def _where_else(request: Request) -> str:
+    """Whoever is lost has put a slash too many, or takes this for the port that clients use."""
+    path: str = request.scope["path"]
+    if path.endswith("/") and _allowed_methods(request, path.rstrip("/")):
+        return f"There is nothing at this path; {path.rstrip('/')} has no slash at its end."
+    return "There is nothing at this path of the control port; /docs lists what there is."
+
+
+def _allowed_methods(request: Request, path: str) -> str:
     """All of them: the framework has one route for each method, and names only the first one's."""
     methods: set[str] = set()
     for route in iter_route_contexts(request.app.routes):
-        if route.path_regex.match(request.scope["path"]):
+        if route.path_regex.match(path):
             methods |= route.methods or set()
     return ", ".join(sorted(methods))
 

@@ -123,6 +123,10 @@ class TestPaths:
     async def test_an_unknown_one(self, control: Control, path: str) -> None:
         assert (await control.get(path, 404))["code"] == "unknown_path"
 
+    async def test_whoever_is_lost_is_told_where_they_are(self, control: Control) -> None:
+        assert "/api/keys has no slash at its end" in (await control.get("/api/keys/", 404))["detail"]
+        assert "of the control port" in (await control.get("/users/1/", 404))["detail"]
+
     @pytest.mark.parametrize(
         ("method", "path", "allowed"),
         [
