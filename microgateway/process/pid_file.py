@@ -42,7 +42,8 @@ def _lock(descriptor: int, data_dir: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise StartupError(f"MICROGATEWAY_DATA_DIR: another gateway runs on {str(data_dir)!r}") from None
+        folder = str(data_dir)
+        raise StartupError(f"MICROGATEWAY_DATA_DIR: another gateway runs on {folder!r}; each needs its own") from None
 
 
 def reload(data_dir: Path) -> int:
