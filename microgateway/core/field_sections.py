@@ -194,6 +194,8 @@ def _take_off_nominated(section: FieldSection) -> None:
     """Connection names fields that are for this hop only (RFC 9110, 7.6.1)."""
     nominated = section.connection - _NOT_NOMINATED
     section.fields[:] = [line for line in section.fields if line.partition(b":")[0].lower() not in nominated]
+    if b"max-forwards" in nominated and section.max_forwards != 0:  # with 0 it has reached its end
+        section.max_forwards = None
 
 
 def _host(section: FieldSection, field: Field) -> None:
@@ -298,7 +300,15 @@ _OTHER_FORWARDING_FIELDS = (
     b"x-client-ip",
 )
 _MISTAKEN = (b"proxy",)  # it means nothing, but CGI makes HTTP_PROXY of it, which clients obey (CVE-2016-5385)
-_HOP_BY_HOP = (b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization", b"te", b"trailer")
+_HOP_BY_HOP = (
+    b"http2-settings",
+    b"keep-alive",
+    b"proxy-connection",
+    b"proxy-authenticate",
+    b"proxy-authorization",
+    b"te",
+    b"trailer",
+)
 _FRAMING_FIELDS = (b"host", b"content-length", b"transfer-encoding", b"connection", b"upgrade", b"expect", b"x-api-key")
 
 

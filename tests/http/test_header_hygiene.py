@@ -43,6 +43,8 @@ def hop_rows() -> Iterator[Case]:
         (("Connection: TE", "TE: trailers, deflate"), (b"te", b"connection")),
         (("Trailer: X-Trailer",), (b"trailer",)),
         (("Proxy: http://evil.example/",), (b"proxy",)),
+        (("HTTP2-Settings: AAMAAABkAAQAAP__",), (b"http2-settings",)),
+        (("Connection: Max-Forwards", "Max-Forwards: 5"), (b"max-forwards",)),
         (("Proxy-Authorization: Basic eDp5",), (b"proxy-authorization",)),
         (("Upgrade: foo",), (b"upgrade",)),
         (("Connection: upgrade", "Upgrade: foo/2"), (b"upgrade", b"connection")),

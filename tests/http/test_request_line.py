@@ -124,6 +124,7 @@ def method_rows() -> Iterator[Case]:
         ("OPTIONS", ("Max-Forwards: 0",)),
         ("OPTIONS", ("Max-Forwards: 00",)),
         ("OPTIONS", ("Max-Forwards: 0", "Max-Forwards: 5")),
+        ("OPTIONS", ("Connection: Max-Forwards", "Max-Forwards: 0")),
         ("TRACE", ("Max-Forwards: 0",)),
     ):
         yield Case(
