@@ -192,7 +192,7 @@ class Forwarding(Answering):
             if done:
                 pieces.append(LAST_CHUNK)
         if pieces:
-            connection.transport.writelines(pieces)
+            connection.write_body(pieces)
 
     # -- what goes wrong -----------------------------------------------------------------------------------------------
 

@@ -4,9 +4,12 @@ A TLS stream is over when the upstream says so with a closure alert. One that me
 anybody on the way, so an answer that ends with its connection is then not whole (RFC 9112, 9.8).
 """
 
+import asyncio
+import select
 import ssl
 from typing import TYPE_CHECKING
 
+from microgateway.core.framing import Piece
 from microgateway.data_plane.upstream import UpstreamConnection
 
 if TYPE_CHECKING:
@@ -22,6 +25,14 @@ class TlsUpstreamConnection(UpstreamConnection):
     def __init__(self, plane: "Plane", pool: "Pool") -> None:
         super().__init__(plane, pool)
         self._was_ended = False
+
+    def write_body(self, pieces: list[Piece]) -> None:
+        """Not where the connection is reset already: a write that fails would end the reading too.
+
+        So an answer that came before the reset is read (RFC 9112, 9.6), and then the loop meets the reset by itself.
+        """
+        if not _is_reset(self.transport):
+            self.transport.writelines(pieces)
 
     def eof_received(self) -> bool:
         """uvloop calls this for a closure alert only, asyncio's own loop for any end."""
@@ -41,3 +52,12 @@ class TlsUpstreamConnection(UpstreamConnection):
             return True
         except ssl.SSLError:
             return False
+
+
+def _is_reset(transport: asyncio.Transport) -> bool:
+    sock = transport.get_extra_info("socket")
+    if sock is None:
+        return True
+    poller = select.poll()
+    poller.register(sock.fileno(), 0)  # errors are told unasked
+    return bool(poller.poll(0))

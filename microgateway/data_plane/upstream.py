@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from microgateway.core.answers import CHUNKED, NO_BODY, UNTIL_CLOSE, AnswerHead
 from microgateway.core.fields import Field, HeadError
-from microgateway.core.framing import BodyReader, ChunkedReader, FixedReader, UntilCloseReader
+from microgateway.core.framing import BodyReader, ChunkedReader, FixedReader, Piece, UntilCloseReader
 from microgateway.core.requests import WEBSOCKET
 from microgateway.data_plane.tunnel import Tunnel
 
@@ -109,7 +109,7 @@ class UpstreamConnection(asyncio.Protocol):
         """A write has failed, so the loop reads no more; but what came before is still the client's answer.
 
         An upstream that refuses a large body answers at once, closes, and then resets: the gateway may write before it
-        has read that (RFC 9112, 9.6). What came over TLS is lost.
+        has read that (RFC 9112, 9.6). What came over TLS is lost here; see `write_body` there.
         """
         sock = self.transport.get_extra_info("socket")
         if sock is None or self.transport.get_extra_info("ssl_object") is not None:
@@ -117,6 +117,10 @@ class UpstreamConnection(asyncio.Protocol):
         with suppress(OSError):
             while self.forwarding is not None and (data := os.read(sock.fileno(), READ_SIZE)):
                 self.data_received(data)
+
+    def write_body(self, pieces: list[Piece]) -> None:
+        """More of the request under way."""
+        self.transport.writelines(pieces)
 
     def eof_received(self) -> bool:
         if self.tunnel is not None:

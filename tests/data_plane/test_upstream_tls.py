@@ -19,8 +19,8 @@ from tests.control_plane.control import Control
 from tests.kit.certificates import Authority
 from tests.kit.configuration import route, service, settings
 from tests.kit.gateway import Gateway, running_gateway
-from tests.kit.messages import lines
-from tests.kit.steps import Call, Close, Echo, ReadBody, Send, WaitFor
+from tests.kit.messages import answer, lines
+from tests.kit.steps import Call, Close, Echo, ReadBody, ReadExactly, Send, WaitFor
 from tests.kit.tls import running_tls_upstream
 from tests.kit.upstream import running_upstream
 from tests.kit.waiting import PATIENCE, until
@@ -355,6 +355,30 @@ class TestBytes:
                 assert ended.wait(PATIENCE)
             told = client.read_answer()
             assert (told.body, told.complete) == (b"all there is", True)
+
+    def test_an_early_answer_outlives_the_reset_that_follows_it(self, authority: Authority) -> None:
+        """Both come before the gateway has written more of the request: it does not write, and reads."""
+        with (
+            running_tls_upstream(authority.issue(NAME).server_context()) as upstream,
+            before(upstream.url_of(NAME), {"ca_file": str(authority.file)}) as gateway,
+            gateway.connect() as client,
+        ):
+            begun, goes_on, ended = threading.Event(), threading.Event(), threading.Event()
+
+            def end() -> None:
+                upstream.connections[0].reset()
+                ended.set()
+
+            refusal = answer(413, body=b"early" * 10_000)
+            upstream.script(ReadExactly(5), Call(begun.set), WaitFor(goes_on), Send(refusal), Call(end))
+            client.send(lines("POST /x HTTP/1.1", "Host: a.example", f"Content-Length: {LARGE}"), b"first")
+            assert begun.wait(PATIENCE)
+            with gateway.held():
+                client.send(PIECE)
+                goes_on.set()
+                assert ended.wait(PATIENCE)
+            told = client.read_answer(b"POST")
+            assert (told.status, told.body) == (413, b"early" * 10_000)
 
 
 def until_closed(gateway: Gateway) -> None:
