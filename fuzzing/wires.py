@@ -99,6 +99,8 @@ class Wire(asyncio.Transport):
         return True
 
     def write_eof(self) -> None:
+        if self._lost:
+            raise RuntimeError("ended after connection_lost")  # as uvloop does
         self.wrote_eof = True
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:

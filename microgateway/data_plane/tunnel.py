@@ -59,6 +59,8 @@ class Tunnel:
         on_end()
 
     def _stopped(self, other: asyncio.Transport) -> None:
+        if self._on_end is _nothing:  # over TLS the end of a side may come after that of the tunnel
+            return
         self._ended += 1
         if self._ended == 2 or not other.can_write_eof():
             self.end()

@@ -183,6 +183,17 @@ def test_a_tunnel_is_one_exchange(first: str, end: Callable[[Wire], None]) -> No
     assert stage.exchanges[0].answered == stage.bench.clock.now()
 
 
+def test_the_end_of_one_side_of_a_tunnel_may_come_after_the_tunnels_own() -> None:
+    """A side that is closed over TLS is read from until its peer has closed it, too."""
+    stage = scene(silence)
+    stage.send(HANDSHAKE)
+    stage.upstream_sends(SWITCH)
+    stage.client.reset()
+    stage.bench.run()
+    stage.upstream_wire.protocol.eof_received()
+    assert stage.statuses() == [101]
+
+
 def test_too_many_connections_are_told_so() -> None:
     stage = scene(options=Options(client_max_connections=1))
     other = stage.bench.connect()
