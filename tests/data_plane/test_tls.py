@@ -392,8 +392,8 @@ class TestEnds:
             client.send(lines("GET /x HTTP/1.0", "Host: a.example"))
             client.stream.read_until(b"some")
             client.socket.settimeout(0)
-            with contextlib.suppress(ssl.SSLWantReadError):
-                client.socket.unwrap()  # sends the alert, and would wait for the gateway's
+            with contextlib.suppress(OSError):  # whatever has come by then of what it would wait for
+                client.socket.unwrap()  # sends the alert
             client.assert_closed()
             assert client.stream.was_reset, "for HTTP/1.0 an orderly end would be that of the answer"
             held.set()
