@@ -311,6 +311,8 @@ class Configuration:
     async def _revise_service(self, service_id: str, revise: Callable[[Service], ServiceSpec]) -> Service:
         current = self._in_force.table.service(service_id)
         service = self._mint.revised(current, revise(current).model_dump())
+        if service is current:
+            return current
         step = self._in_force.step_to_service(service)
         await self.repository.services.replace(service_id, service)
         await self._in_force.take(step)
@@ -320,6 +322,8 @@ class Configuration:
     async def _revise_route(self, route_id: str, revise: Callable[[Route], RouteSpec]) -> Route:
         current = self._in_force.table.route(route_id)
         route = self._mint.revised(current, revise(current).model_dump())
+        if route is current:
+            return current
         step = self._in_force.step_to_route(current, route)
         await self.repository.routes.replace(route_id, route)
         await self._in_force.take(step)
@@ -331,6 +335,8 @@ class Configuration:
     ) -> RateLimitRule:
         current = self._in_force.table.rate_limit(rule_id)
         rule = self._mint.revised(current, revise(current).model_dump())
+        if rule is current:
+            return current
         step = self._in_force.step_to_rate_limit(rule)
         await self.repository.rate_limits.replace(rule_id, rule)
         await self._in_force.take(step)
@@ -342,6 +348,8 @@ class Configuration:
     ) -> TokenIssuer:
         current = await self.repository.token_issuers.get(issuer_id)
         issuer = self._mint.revised(current, self._mint.with_limits(revise(current)))
+        if issuer is current:
+            return current
         await self.repository.token_issuers.replace(issuer_id, issuer)
         await self._in_force.adopt_issuers({**self._in_force.issuers, issuer_id: issuer})
         return issuer
@@ -352,7 +360,8 @@ class Configuration:
         spec = revise(current)
         self._in_force.table.check_services(spec.services, current.services)
         key = ApiKey.model_validate(current.model_dump() | self._mint.with_limits(spec))
-        await self._put_key(key)
+        if key != current:
+            await self._put_key(key)
         return key
 
     async def _revisable_key(self, key_id: str) -> ApiKey:

@@ -62,9 +62,10 @@ class Mint:
         return TokenIssuer(**self.with_limits(spec), id=_new_id("iss"), created_at=now, updated_at=now)
 
     def revised(self, current: Revised, fields: dict[str, Any]) -> Revised:
-        """The same entity with these fields in place of those that an operator may write."""
-        kept = {"id": current.id, "created_at": current.created_at, "updated_at": self.moment()}
-        return type(current).model_validate(fields | kept)
+        """The same entity with these fields in place of those that an operator may write; `current` if none differs."""
+        kept = {"id": current.id, "created_at": current.created_at, "updated_at": current.updated_at}
+        revised = type(current).model_validate(fields | kept)
+        return current if revised == current else revised.model_copy(update={"updated_at": self.moment()})
 
     def key(self, spec: ApiKeySpec, text: str | None = None) -> IssuedKey:
         """A key with this text, which is well formed, or with one of its own."""

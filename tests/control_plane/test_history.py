@@ -43,6 +43,25 @@ def told(principal: Principal) -> list[Any]:
     return [getattr(principal, name) for name in Principal.__slots__]
 
 
+class TestNothingNew:
+    async def test_what_is_sent_back_as_it_was_changes_nothing(self, control: Control) -> None:
+        service = await control.service()
+        await control.route(service["id"])
+        await control.rate_limit()
+        await control.key()
+        issuer = {"name": "staff", "issuer": "https://login.example", "jwks_url": "http://127.0.0.1:9/keys"}
+        await control.post("/api/token-issuers", issuer)
+        version, published = control.configuration.snapshot.version, len(control.published)
+        for kind in ("services", "routes", "rate-limits", "keys", "token-issuers"):
+            (one,) = (await control.get(f"/api/{kind}"))["items"]
+            for answer in (
+                await control.put(f"/api/{kind}/{one['id']}", one),
+                await control.patch(f"/api/{kind}/{one['id']}", {"enabled": True}),
+            ):
+                assert {name: answer[name] for name in one} == one
+        assert (control.configuration.snapshot.version, len(control.published)) == (version, published)
+
+
 class TestEditions:
     @pytest.mark.parametrize("seed", range(2))
     async def test_every_version_is_as_it_was(self, control: Control, seed: int) -> None:
