@@ -4,7 +4,7 @@ const PROOF = "microgateway-proof";
 const PROOF_FIELD = "X-MicroGateway-Session";
 
 /** An answer that says no. `errors` names fields, as `[{field, message}]`. */
-export class ApiError extends Error {
+class ApiError extends Error {
   constructor(status, problem) {
     super(problem.detail ?? "The gateway gave no reason.");
     this.status = status;
