@@ -12,7 +12,7 @@ from microgateway import __version__
 from microgateway.errors import MicroGatewayError
 
 HIGHEST_PORT = 65_535
-MOST_WORKERS = 60
+MOST_WORKERS = 60  # in a reload there are twice as many, and `MOST_PROCESSES` of shared memory has to hold them all
 QUESTIONS = ("explain", "simulate", "replay", "history", "diff")
 
 
