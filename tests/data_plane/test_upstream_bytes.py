@@ -66,6 +66,17 @@ def test_an_answer_cut_off_anywhere_is_not_whole(place: int) -> None:
     stage.assert_at_rest()
 
 
+@pytest.mark.parametrize("place", range(1, len(OK)))
+def test_a_head_that_is_known_does_not_make_an_answer_whole(place: int) -> None:
+    stage = answered([OK], closed=False)
+    stage.send(GET)
+    stage.upstream_sends(OK[:place])
+    assert stage.statuses() == [200]
+    stage.upstream_sends(OK[place:])
+    assert stage.statuses() == [200, 200]
+    assert stage.answered.endswith(b"\r\n\r\nok")
+
+
 @pytest.mark.parametrize(
     "broken",
     [

@@ -359,6 +359,7 @@ def interim_rows() -> Iterator[AnswerCase]:
     for name, before, interim in (
         ("100", lines("HTTP/1.1 100 Continue"), None),
         ("102", lines("HTTP/1.1 102 Processing"), (102,)),
+        ("199", lines("HTTP/1.1 199 Nobody Knows"), None),
         ("103", hints, (103,)),
         ("103 twice", hints + hints, (103, 103)),
         ("100, then 103", lines("HTTP/1.1 100 Continue") + hints, None),
