@@ -262,6 +262,21 @@ def test_idle_connections_are_closed_when_nobody_needs_them() -> None:
             client.stream.close()
 
 
+def test_connections_to_where_no_service_is_any_more_are_closed(pair: Pair) -> None:
+    def pools() -> set[str]:
+        plane = pair.gateway.call(lambda served: served.listener._plane)  # noqa: SLF001  nobody else knows of them
+        return {pool.url.text for pool in plane.pools}
+
+    with running_upstream() as other, pair.gateway.connect() as client:
+        assert client.ask(GET).status == 200
+        for name in ("moved", "named anew"):  # what is still open is forgotten with the next change
+            moved = service(other.url, name=name)
+            pair.gateway.apply(Snapshot().with_table([moved], [route("/")], NEVER_TRIPS))
+            assert client.ask(GET).status == 200
+            until(lambda: opened(pair.gateway) == 1, "those to the old place are closed")
+        assert pools() == {other.url}
+
+
 def test_an_upstream_that_closes_idle_connections_is_not_counted(pair: Pair) -> None:
     pair.upstream.script(Send(answer(200, body=b"ok")), Close())
     with pair.gateway.connect() as client:

@@ -82,6 +82,7 @@ def test_a_route_whose_condition_fails_is_not_there(pair: Pair) -> None:
         put = ("PUT /only-json HTTP/1.1", "Host: a", credential)
         refused = client.ask(lines(*put, "Accept: application/json"))
         assert (refused.status, refused.one(b"allow")) == (405, b"GET")
+        assert (refused.problem()["code"], refused.problem()["stage"]) == ("method_not_allowed", "router")
         assert client.ask(lines(*put)).status == 404
 
 
