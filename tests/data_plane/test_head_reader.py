@@ -161,3 +161,28 @@ def test_who_it_is_need_not_be_asked_again(first: list[bytes], second: list[byte
     one.recognised = one.recognised_by = object()
     other = read(heads, head_of(*second)).section
     assert (other.recognised is one.recognised) is is_the_same
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({"max_request_line": 15, "max_header_bytes": 23, "max_header_fields": 2}, None),
+        ({"max_request_line": 14}, "request_line_too_long"),
+        ({"max_header_bytes": 22}, "header_section_too_large"),
+        ({"max_header_fields": 1}, "header_fields_too_many"),
+    ],
+)
+def test_a_head_may_be_so_large_and_no_larger(options: dict[str, Any], code: str | None) -> None:
+    heads = HeadReader(Options(**options), request_fields())
+    assert facts(heads, head_of(b"A: b")).get("code") == code
+
+
+@pytest.mark.parametrize("octet", [0x00, 0x09, 0x0E, 0x16, 0x20, 0x7F, 0x80, 0xFF])
+def test_what_begins_no_request_is_refused_at_once(octet: int) -> None:
+    with pytest.raises(HeadError):
+        reader().check_beginning(b"%c" % octet)
+
+
+@pytest.mark.parametrize("octet", [0x0D, 0x21, 0x41, 0x7E])
+def test_and_what_may_is_waited_for(octet: int) -> None:
+    reader().check_beginning(b"%c" % octet)
