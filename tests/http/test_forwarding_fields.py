@@ -148,6 +148,7 @@ def test_host_goes_on_where_the_service_says_so() -> None:
         assert sent_on(pair, start="GET http://b.example/x HTTP/1.1").one(b"host") == b"b.example"
         without = sent_on(pair, start="GET /x HTTP/1.0", host=None)
         assert without.one(b"host") == b"127.0.0.1:%d" % pair.upstream.port  # HTTP/1.0 said none, and one there must be
+        assert without.one(b"x-forwarded-for") == b"127.0.0.1"
 
 
 # -- Via ---------------------------------------------------------------------------------------------------------------
