@@ -3,7 +3,7 @@
 import { api } from "../api.js";
 import { actionBadge, differences, KINDS } from "../differences.js";
 import { openDialog } from "../dialog.js";
-import { fill, h } from "../dom.js";
+import { fill, h, span } from "../dom.js";
 import { count, fullTime } from "../format.js";
 import { titleCell } from "../list_view.js";
 import { badge, empty, iconButton, moment, repeat, searchBox, unreachable, viewHead } from "../parts.js";
@@ -43,7 +43,7 @@ export function mount(view, { query, signal }) {
     return [
       { id: "version", label: "Version", first: true, sort: (row) => row.id, cell: (row) => titleCell(row, `Version ${row.id}`, row.at ? fullTime(row.at) : "Before the oldest change that is known", () => open(row)) },
       { id: "at", label: "Since", sort: (row) => (row.at ? Date.parse(row.at) : null), cell: (row) => (row.at ? moment(row.at) : "") },
-      { id: "action", label: "What", sort: (row) => row.action, cell: (row) => (row.action ? [actionBadge(row.action), ` ${KINDS[row.kind]}`] : "") },
+      { id: "action", label: "What", sort: (row) => row.action, cell: (row) => (row.action ? span("nowrap", [actionBadge(row.action), ` ${KINDS[row.kind]}`]) : "") },
       { id: "name", label: "Which", sort: (row) => row.name, cell: (row) => row.name },
       { id: "state", label: "In force", sort: (row) => Number(row.isInForce), cell: (row) => (row.isInForce ? badge("in force", "good") : "") },
       { id: "actions", label: "Actions", hiddenLabel: true, className: "actions", cell: (row) => (row.isInForce ? "" : iconButton(`Restore version ${row.id}`, "history", () => restore(row), `restore-${row.id}`)) },
