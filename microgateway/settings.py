@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
+from io import StringIO
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Self
@@ -173,7 +174,7 @@ def read_settings() -> Settings:
 
     Raises `StartupError` with one line that names every variable at fault.
     """
-    file = os.environ.get(ENV_FILE)
+    file = os.environ.get(ENV_FILE) or None
     if file is not None and not Path(file).is_file():
         raise StartupError(f"{ENV_FILE}: there is no file {file!r}")
     ours = {name for name in os.environ if name.upper().startswith(PREFIX)}
@@ -186,14 +187,18 @@ def read_settings() -> Settings:
 
 
 def _names_in(file: str) -> Iterator[str]:
-    with Path(file).open(encoding="utf-8", errors="replace") as lines:
-        for binding in parse_stream(lines):
-            if binding.error or (binding.key and binding.value is None):
-                text, first = binding.original
-                line = first + text[: -len(text.lstrip())].count("\n")  # it begins with the empty ones before it
-                raise StartupError(f"{ENV_FILE}: line {line} of {file!r} is not NAME=value")
-            if binding.key:
-                yield binding.key
+    try:
+        text = Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise StartupError(f"{ENV_FILE}: {file!r} can't be read: {reason}") from error
+    for binding in parse_stream(StringIO(text)):
+        if binding.error or (binding.key and binding.value is None):
+            said, first = binding.original
+            line = first + said[: -len(said.lstrip())].count("\n")  # it begins with the empty ones before it
+            raise StartupError(f"{ENV_FILE}: line {line} of {file!r} is not NAME=value")
+        if binding.key:
+            yield binding.key
 
 
 def _misspelt(names: Iterable[str]) -> Iterator[str]:

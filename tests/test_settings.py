@@ -63,6 +63,7 @@ def test_names_that_are_somebody_elses(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     for field in Settings.model_fields.values():
         monkeypatch.setenv(str(field.alias), "")
+    monkeypatch.setenv("MICROGATEWAY_ENV_FILE", "")
     assert read_settings() == Settings()
 
 
@@ -93,6 +94,13 @@ def test_a_file_of_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: s
     else:
         monkeypatch.setenv("MICROGATEWAY_ENV_FILE", str(file))
         assert (read_settings().port, read_settings().host) == (1, "::1")
+
+
+def test_a_file_that_is_no_text(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "settings"
+    file.write_bytes(b"MICROGATEWAY_PORT=1\xff")
+    told = complaint(monkeypatch, "MICROGATEWAY_ENV_FILE", str(file))
+    assert told == f"MICROGATEWAY_ENV_FILE: {str(file)!r} can't be read: it is not UTF-8"
 
 
 @pytest.mark.parametrize(
