@@ -326,14 +326,31 @@ def test_an_idle_tunnel_is_closed() -> None:
         assert ended.wait(PATIENCE)
 
 
-def test_a_busy_tunnel_is_not_idle() -> None:
+@pytest.mark.parametrize("who", ["the client", "the upstream"])
+def test_a_busy_tunnel_is_not_idle(who: str) -> None:
     """A frame in either direction keeps both alive, longer than any timeout for requests."""
-    clock = FakeClock()
+    clock, goes_on, got = FakeClock(), threading.Semaphore(0), threading.Semaphore(0)
+
+    class Frame:
+        """One that the client sends, or the upstream."""
+
+        def run(self, talk: Conversation) -> None:
+            if who == "the client":
+                assert talk.stream.read_exactly(4) == b"ping"
+                got.release()
+            else:
+                assert goes_on.acquire(timeout=PATIENCE)
+                talk.stream.send(b"pong")
+
     with running_pair(clock=clock, read_by_h11=False) as pair, pair.gateway.connect() as client:
-        opened(pair, client, *(ReadExactly(4), Send(b"pong")) * 12, ReadToEnd(), Close())
-        for _ in range(12):
-            client.send(b"ping")
-            assert client.stream.read_exactly(4) == b"pong"
+        opened(pair, client, *[Frame()] * 6, ReadToEnd(), Close())
+        for _ in range(6):
+            if who == "the client":
+                client.send(b"ping")
+                assert got.acquire(timeout=PATIENCE)
+            else:
+                goes_on.release()
+                assert client.stream.read_exactly(4) == b"pong"
             pair.gateway.pass_time(clock, LONGEST_IDLE - 1.0)
 
 
