@@ -63,6 +63,18 @@ def test_what_is_not_the_whole_key_is_none(key: str) -> None:
         assert text == key or not api_keys.is_well_formed(text)
 
 
+@pytest.mark.parametrize("digits", [29, 31])
+def test_check_digits_alone_make_no_key(digits: int) -> None:
+    body = "mgw_live_" + "A" * digits
+    assert not api_keys.is_well_formed(body + api_keys.checksum(body))
+
+
+@pytest.mark.parametrize("place", range(39, 45))
+def test_check_digits_are_digits(place: int) -> None:
+    key = key_of([0] * 30)
+    assert not api_keys.is_well_formed(key[:place] + "-" + key[place + 1 :])
+
+
 @given(st.text(max_size=60) | st.text(min_size=45, max_size=45).map(lambda text: "mgw_live_" + text[9:]))
 def test_other_text_is_no_key(text: str) -> None:
     assert api_keys.is_well_formed(text) == (

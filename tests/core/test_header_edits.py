@@ -39,6 +39,7 @@ def test_an_answers_field_that_is_the_gateways_to_say(name: bytes) -> None:
 def test_what_is_no_name(name: str) -> None:
     with pytest.raises(EditError, match="is not the name"):
         check_name(name, of_answer=False)
+    check_name("x" * 128, of_answer=False)
 
 
 @pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "\0", "a\x7f", "é", "\n"])

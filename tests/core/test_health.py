@@ -82,6 +82,7 @@ class TestEjection:
         for _ in range(2_000):
             health.eject(EJECTION, 0.0)
         assert health.eject(EJECTION, 0.0) == 35.0
+        assert health.away == 35.0
 
     def test_the_past_is_forgotten_once_it_did_well_for_as_long_as_it_was_away(self) -> None:
         health = TargetHealth()
