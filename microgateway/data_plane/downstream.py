@@ -1,9 +1,8 @@
 """One client connection: reads requests strictly and in turn, has each judged, and writes the answers in order."""
 
 import asyncio
-import functools
 import re
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, cast
 
 from microgateway.core.circuit import Permit
 from microgateway.core.field_sections import NO_BODY, FieldSection
@@ -19,18 +18,18 @@ from microgateway.data_plane.client_connection import (
     MOST_PIPELINED,
     NEVER,
     TUNNEL,
-    ClientConnection,
 )
 from microgateway.data_plane.forwarding import Forwarding
 from microgateway.data_plane.gates import cors_fields
 from microgateway.data_plane.head_reader import HeadReader
 from microgateway.data_plane.peer import Peer
 from microgateway.data_plane.pipeline import decide
+from microgateway.data_plane.postponing import HeldRequest, Postponing
 from microgateway.data_plane.problems import CLIENT_TIMEOUT, TOO_MANY_CONNECTIONS, bad_head
 from microgateway.data_plane.request_ids import identify
 from microgateway.data_plane.responses import CONTINUE, added_fields, problem_answer
 from microgateway.data_plane.tunnel import Tunnel
-from microgateway.exchange import CLIENT_CLOSED_REQUEST, Exchange, Postponed, Problem
+from microgateway.exchange import Exchange, Postponed, Problem
 
 if TYPE_CHECKING:
     from microgateway.data_plane.plane import Plane
@@ -40,16 +39,7 @@ _EMPTY_LINES = re.compile(rb"(?:\r\n)+")
 _NO_HEAD = RequestHead(b"", FieldSection())
 
 
-class HeldRequest(NamedTuple):
-    """A request whose judgement has to wait, as `Downstream._begin` takes it."""
-
-    head: RequestHead
-    data: bytes
-    position: int
-    exchange: Exchange
-
-
-class Downstream(ClientConnection):
+class Downstream(Postponing):
     """The protocol on a client's socket."""
 
     __slots__ = (
@@ -58,7 +48,6 @@ class Downstream(ClientConnection):
         "_body",
         "_forwarding",
         "_heads",
-        "_held",
         "_in_loop",
         "_requests_left",
         "_tunnel",
@@ -78,7 +67,6 @@ class Downstream(ClientConnection):
         self._forwarding: Forwarding | None = None
         self._body: ClientBody | None = None
         self._tunnel: Tunnel | None = None
-        self._held: HeldRequest | None = None
 
     # -- what the event loop calls -------------------------------------------------------------------------------------
 
@@ -221,30 +209,6 @@ class Downstream(ClientConnection):
             self._answer(outcome, head, exchange, data, position)
         elif isinstance(outcome, Postponed):
             self._hold(outcome, HeldRequest(head, data, position, exchange))
-
-    def _hold(self, postponed: Postponed, held: HeldRequest) -> None:
-        """The judgement has to wait, and what comes meanwhile is kept. The sweep sees that it does not take long."""
-        self._held = held
-        self._phase = ANSWER
-        self.deadline = postponed.until
-        postponed.then(functools.partial(self._judge_again, held))
-
-    def _judge_again(self, held: HeldRequest) -> None:
-        """Once for each request that was held: what comes too late finds another one here, or none."""
-        if self._held is not held:
-            return
-        self._held = None
-        self._phase = HEAD
-        data, self._pending = held.data + self._pending, b""
-        if self._paused:
-            self.resume_reading()
-        self._begin(held.head, data, held.position, held.exchange)
-
-    def _give_up_held(self, held: HeldRequest) -> None:
-        """The client left while its request was held."""
-        self._held = None
-        held.exchange.status, held.exchange.code = CLIENT_CLOSED_REQUEST, "client_closed_request"
-        self.exchange_ended(held.exchange, self._plane.now(), False, False)
 
     def _new_exchange(self, head: RequestHead, now: float, wall: float) -> Exchange:
         """The record of a request that has just come."""

@@ -17,7 +17,7 @@ from tests.kit.fixtures import Pair, running_pair
 from tests.kit.messages import answer, lines
 from tests.kit.steps import Call, Close, Echo, HalfClose, ReadExactly, ReadToEnd, ReadUntil, Reset, Send, Step
 from tests.kit.upstream import Conversation
-from tests.kit.waiting import PATIENCE
+from tests.kit.waiting import PATIENCE, until
 
 NONCE = base64.b64encode(b"0123456789abcdef").decode()
 ACCEPT = base64.b64encode(
@@ -370,6 +370,6 @@ def test_tunnels_leave_nothing_behind() -> None:
                 opened(pair, stack.enter_context(pair.gateway.connect()), ReadToEnd(), Close())
             assert pair.gateway.call(lambda served: served.listener.connections) == 20
         pair.upstream.wait_until(lambda: pair.upstream.open_connections() == 0, "the upstream's ends are closed")
-        pair.gateway.settle()
-        assert pair.gateway.call(lambda served: served.listener.connections) == 0
-        assert pair.gateway.call(lambda served: served.listener.upstream_connections) == 0
+        gateway = pair.gateway
+        until(lambda: gateway.call(lambda served: served.listener.connections) == 0, "the clients' are too")
+        until(lambda: gateway.call(lambda served: served.listener.upstream_connections) == 0, "and the gateway's own")
