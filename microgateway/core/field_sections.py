@@ -9,6 +9,7 @@ from ipaddress import AddressValueError, IPv6Address
 from typing import Any
 
 from microgateway.core.fields import (
+    MOST_MEMBERS,
     WHITESPACE,
     Action,
     Field,
@@ -16,8 +17,8 @@ from microgateway.core.fields import (
     HeadError,
     Memory,
     content_length,
+    few_members,
     is_token,
-    members,
     values_by_name,
 )
 
@@ -183,7 +184,7 @@ def _read_framing(section: FieldSection) -> None:
 
 def _not_chunked(value: bytes) -> HeadError:
     """A coding that is none of ours is 501 (RFC 9112, 6.1), where it is clear all the same where the body would end."""
-    *others, last = (coding.partition(b";")[0].strip(WHITESPACE).lower() for coding in value.split(b","))
+    *others, last = (coding.partition(b";")[0].strip(WHITESPACE) for coding in few_members(value) or [b""])
     if others and last == b"chunked" and b"chunked" not in others and all(is_token(coding) for coding in others):
         detail = "Transfer codings beside 'chunked' are not implemented."
         return HeadError(detail, code="transfer_coding_unknown", status=501)
@@ -221,8 +222,10 @@ def _transfer_encoding(section: FieldSection, field: Field) -> None:
 
 def _connection(section: FieldSection, field: Field) -> None:
     if field.parsed is None:
-        field.parsed = frozenset(members(field.value))
+        field.parsed = frozenset(few_members(field.value))
     section.connection = section.connection | field.parsed if section.connection else field.parsed
+    if len(section.connection) > MOST_MEMBERS:
+        raise HeadError(f"Connection has more than {MOST_MEMBERS} options.")
 
 
 def _upgrade(section: FieldSection, field: Field) -> None:
@@ -230,7 +233,7 @@ def _upgrade(section: FieldSection, field: Field) -> None:
 
 
 def _expect(section: FieldSection, field: Field) -> None:
-    expectations = members(field.value)
+    expectations = few_members(field.value)
     if any(expectation != b"100-continue" for expectation in expectations):
         raise HeadError("The only expectation met here is '100-continue'.", code="expectation_failed", status=417)
     section.expects_continue = section.expects_continue or bool(expectations)

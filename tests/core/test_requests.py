@@ -15,7 +15,7 @@ from microgateway.core.field_sections import (
     read_section,
     request_fields,
 )
-from microgateway.core.fields import Field, HeadError, content_length
+from microgateway.core.fields import MOST_MEMBERS, Field, HeadError, content_length
 from microgateway.core.paths import normalise
 from microgateway.core.requests import RequestHead, read_request
 
@@ -395,6 +395,27 @@ def test_one_expectation_is_met() -> None:
     assert not section(HOST, b"Expect: ,").expects_continue, "a list may be empty (RFC 9110, 5.6.1)"
     assert refusal(b"GET / HTTP/1.1", HOST, b"Expect: 200-ok") == (417, "expectation_failed")
     assert refusal(b"GET / HTTP/1.1", HOST, b"Expect: 100-continue, x") == (417, "expectation_failed")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (b"Connection: " + b"a," * MOST_MEMBERS,),
+        (b"Connection: " + b"," * MOST_MEMBERS,),
+        tuple(b"Connection: %b" % b",".join(b"x%d" % (10 * line + place) for place in range(10)) for line in range(11)),
+        (b"Expect: " + b"," * MOST_MEMBERS,),
+        (b"Transfer-Encoding: " + b"a," * MOST_MEMBERS + b"chunked",),
+    ],
+    ids=("many", "empty ones", "over many lines", "expectations", "codings"),
+)
+def test_a_list_without_end_is_refused(lines: tuple[bytes, ...]) -> None:
+    """RFC 9110, 5.6.1.2: empty members are ignored, but not so many that taking them apart harms."""
+    assert refusal(b"GET / HTTP/1.1", HOST, *lines) == (400, "bad_request")
+
+
+def test_a_list_at_the_limit_is_read() -> None:
+    options = b",".join(b"x%d" % number for number in range(MOST_MEMBERS))
+    assert len(section(HOST, b"Connection: " + options).connection) == MOST_MEMBERS
 
 
 @pytest.mark.parametrize(
