@@ -62,7 +62,7 @@ def _read(path: Path) -> dict[str, Any]:
             document = json.loads(path.read_bytes())
         except OSError as error:
             raise _EntryError(f"can't be read: {error.strerror}") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise _EntryError(f"is not JSON: {error}") from error
         if not isinstance(document, dict) or document.keys() - set(LISTS):
             raise _EntryError(f"must be an object with the lists {', '.join(LISTS)}, and nothing else")
@@ -88,7 +88,11 @@ def _entries(document: dict[str, Any], name: str, make: Callable[[dict[str, Any]
 
 
 def _route_spec(entry: dict[str, Any], ids: dict[str, str]) -> RouteSpec:
+    if "service_id" in entry:
+        raise _EntryError("service_id: a file knows no ids; name the service in `service`")
     name = entry.get("service")
+    if name is None:
+        raise _EntryError("service: this is required")
     if not isinstance(name, str) or name not in ids:
         raise _EntryError(f"service: this file has no service {name!r}")
     return RouteSpec.model_validate(

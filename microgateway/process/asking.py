@@ -240,7 +240,7 @@ def _document(path: Path) -> dict[str, Any]:
 def _json(path: Path, text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise StartupError(f"{str(path)!r} is not JSON: {error}") from None
 
 

@@ -81,6 +81,7 @@ class TestSeed:
         ("document", "complaint"),
         [
             ("{", "is not JSON"),
+            ("[" * 50_000, "is not JSON"),
             ("[]", "must be an object"),
             ({"service": []}, "must be an object with the lists services, routes, keys"),
             ({"services": {}}, "services: must be a list"),
@@ -88,7 +89,8 @@ class TestSeed:
             ({"services": [SERVICE, {"name": "a"}]}, "services[1].base_url: "),
             ({"services": [SERVICE, SERVICE]}, "services: two of them have the same name"),
             ({"routes": [{"path": "/a", "service": "users"}]}, "routes[0].service: this file has no service 'users'"),
-            ({"services": [SERVICE], "routes": [{"path": "/a"}]}, "routes[0].service: "),
+            ({"services": [SERVICE], "routes": [{"path": "/a"}]}, "routes[0].service: this is required"),
+            ({"routes": [{"path": "/a", "service_id": "svc_1"}]}, "routes[0].service_id: a file knows no ids"),
             ({"services": [SERVICE], "routes": [{"path": "a", "service": "users"}]}, "routes[0].path: "),
             ({"keys": [{"name": "a"}, {"name": "b", "burst": 1}]}, "keys[1].burst: "),
             ({"keys": [{"name": "a", "key": TEXT[:-1] + "!"}]}, "keys[0].key: "),
