@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from microgateway.entities import HASHES
+from microgateway.errors import ConflictError
 from microgateway.persistence.configuration_history import EVERYTHING, PastChange, to_undo
-from microgateway.persistence.entity_table import EntityTable, Placed
+from microgateway.persistence.entity_table import EntityTable, Placed, UnreadableRowError
 from microgateway.persistence.repository import Repository
 from microgateway.persistence.tables import ENTITIES
 
@@ -45,7 +46,8 @@ class Difference:
 async def differences(repository: Repository, before: int, after: int) -> list[Difference]:
     """From one version to another, which may be the older one. The keys among it have their hashes.
 
-    Raises `VersionNotKeptError`. Nothing may be changed meanwhile.
+    Raises `VersionNotKeptError`, and `ConflictError` for what this MicroGateway can't read. Nothing may be changed
+    meanwhile.
     """
     for version in (before, after):
         await repository.history.check(version)
@@ -55,8 +57,11 @@ async def differences(repository: Repository, before: int, after: int) -> list[D
         touched = _touched(changes, kind, max(before, after))
         if touched is None or touched:
             table: EntityTable[Any] = repository.table(kind)
-            scene = _Scene(kind, table, changes, await table.placed(touched), touched)
-            found += await asyncio.to_thread(scene.differences, before, after)
+            try:
+                scene = _Scene(kind, table, changes, await table.placed(touched), touched)
+                found += await asyncio.to_thread(scene.differences, before, after)
+            except UnreadableRowError as error:
+                raise ConflictError(str(error), field="version") from error
     return found
 
 

@@ -25,8 +25,7 @@ from microgateway.entities import (
     TokenIssuer,
     TokenIssuerSpec,
 )
-from microgateway.errors import ConflictError
-from microgateway.persistence.entity_table import EntityTable, Placed, UnreadableRowError
+from microgateway.persistence.entity_table import EntityTable, Placed
 from microgateway.persistence.putting_back import PutBack
 from microgateway.persistence.repository import Repository
 from microgateway.snapshot import Snapshot
@@ -97,10 +96,7 @@ async def planned(
     Raises `VersionNotKeptError`; `InvalidEntityError` for what would not be taken any more today, such as a file that
     has gone; and `ConflictError` for what this MicroGateway can't read.
     """
-    try:
-        found = await differences(repository, present.version, version)
-    except UnreadableRowError as error:
-        raise ConflictError(f"Version {version} can't be restored. {error}", field="version") from error
+    found = await differences(repository, present.version, version)
     return await asyncio.to_thread(_planned, found, present, mint.moment(), asked)
 
 

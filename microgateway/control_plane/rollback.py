@@ -55,7 +55,7 @@ class DiffAnswer(Listing[DifferenceAnswer]):
     to_version: int
 
 
-@router.get("/history/{version}/diff", responses=documented(404))
+@router.get("/history/{version}/diff", responses=documented(404, 409))
 async def get_diff(here: Here, version: WhichVersion, part: WhichPart, against: Against = "in_force") -> DiffAnswer:
     """What is different in `against` from what it was in this version: the hashes of keys are not shown."""
     other = None if against == "in_force" else against

@@ -6,7 +6,11 @@ from random import Random
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
+from microgateway.persistence.configuration_history import packed_json
+from microgateway.persistence.tables import configuration_changes
+from microgateway.testing import RunningProxy, serve
 from tests.control_plane.control import Control
 from tests.control_plane.operators import Operators
 from tests.kit.certificates import Authority
@@ -15,6 +19,14 @@ CHANGES = 30
 LOOKS = 5
 LISTS = ("services", "routes", "rate-limits", "token-issuers", "keys")
 OF_NOW = {"key_prefix", "previous_expires_at"}  # of a key: its text is never another one again
+
+
+async def answered(served: RunningProxy, path: str) -> int:
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n".encode())
+    status = int((await reader.read()).split()[1])
+    writer.close()
+    return status
 
 
 async def diff(control: Control, version: int, query: str = "") -> dict[str, Any]:
@@ -224,6 +236,53 @@ class TestRestoring:
         assert await control.get("/api/services") == before
         assert (version_of(control), repository.history.version) == (version, version)
         assert not control.configuration.service(users["id"]).enabled
+
+    async def test_what_can_no_longer_be_read_is_said(self, control: Control) -> None:
+        """As after an upgrade whose rules are stricter."""
+        users = await control.service("users")
+        then = version_of(control)
+        await control.patch(f"/api/services/{users['id']}", {"enabled": False})
+        change, _ = await control.configuration.repository.history.get(version_of(control))
+        kept = packed_json({**(change.before or {}), "load_balancing": "by_the_stars"})
+        async with control.database.writing.begin() as connection:
+            row = configuration_changes.c.number == change.number
+            await connection.execute(update(configuration_changes).where(row).values(before=kept))
+        for refused in (
+            await control.get(f"/api/config/history/{then}/diff", 409),
+            await restore(control, then, 409),
+        ):
+            assert users["id"] in refused["detail"]
+            assert "load_balancing" in refused["detail"]
+
+    async def test_a_column_that_there_was_not_yet_has_its_default(self, control: Control) -> None:
+        users = await control.service("users", load_balancing="least_requests")
+        then = version_of(control)
+        await control.patch(f"/api/services/{users['id']}", {"enabled": False})
+        change, _ = await control.configuration.repository.history.get(version_of(control))
+        kept = {name: value for name, value in (change.before or {}).items() if name != "load_balancing"}
+        async with control.database.writing.begin() as connection:
+            row = configuration_changes.c.number == change.number
+            await connection.execute(update(configuration_changes).where(row).values(before=packed_json(kept)))
+        await restore(control, then)
+        assert (await control.get(f"/api/services/{users['id']}"))["load_balancing"] == "round_robin"
+
+    async def test_buckets_and_circuits_are_what_they_were(self, control: Control) -> None:
+        """Also where everything is compiled anew."""
+        async with serve(clock=control.clock) as served:
+            circuit = {"failure_threshold": 1, "recovery_timeout": 10_000}
+            users = await control.service("users", base_url="http://127.0.0.1:1", circuit_breaker=circuit)
+            route = await control.route(users["id"], "/users", auth="none")
+            await control.rate_limit("busy", count_by="all", burst_size=2, requests_per_minute=1)
+            then = version_of(control)
+            served.apply(control.published[-1])
+            assert [await answered(served, "/users") for _ in range(2)] == [502, 503]
+            await control.delete(f"/api/routes/{route['id']}")
+            served.apply(control.published[-1])
+            await restore(control, then)
+            served.apply(control.published[-1])
+            assert await answered(served, "/users") == 429
+            control.clock.advance(61)
+            assert await answered(served, "/users") == 503
 
     async def test_what_was_used_stays_used(self, control: Control) -> None:
         users = await control.service("users")
