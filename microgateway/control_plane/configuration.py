@@ -25,7 +25,6 @@ from microgateway.control_plane.proposals import proposed_keys, proposed_table
 from microgateway.control_plane.restoring import Restoration, RestoreRequest, planned, restored_table
 from microgateway.control_plane.routing_table import route_in_use, service_in_use
 from microgateway.control_plane.seed import NOTHING_SEEDED, Seeded, read_seed
-from microgateway.control_plane.table_changes import change_between
 from microgateway.core.circuit import CircuitPolicy
 from microgateway.core.token_bucket import Limit
 from microgateway.entities import (
@@ -382,15 +381,8 @@ class Configuration:
         restoration = await planned(self.repository, self._in_force.snapshot, self._mint, version, asked)
         if not restoration.changes:
             return restoration, None
-        table = await restored_table(self.repository, self._in_force.table, restoration.changes)
-        keys = self._in_force.snapshot.change_of_keys(
-            restoration.keys(), restoration.issuers(self._in_force.issuers).values()
-        )
-        few = len(restoration.changes) <= MOST_IN_ONE_STEP
-        change = change_between(self._in_force.table, table, self._in_force.circuit_defaults) if few else None
-        if change is not None:
-            step = self._in_force.step(change._replace(keys=keys), table)
-        else:
-            base = self._in_force.snapshot.with_change(SnapshotChange(keys=keys))
-            step = Step(None, await self._in_force.compiled(table, base), table)
+        now = self._in_force
+        table = await restored_table(self.repository, now.table, restoration.changes)
+        keys = now.snapshot.change_of_keys(restoration.keys(), restoration.issuers(now.issuers).values())
+        step = await now.step_to_table(table, keys, changes=len(restoration.changes))
         return restoration._replace(snapshot=step.snapshot), step

@@ -9,11 +9,20 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
 from microgateway.control_plane.routing_table import RoutingTable
+from microgateway.control_plane.table_changes import change_between
 from microgateway.core.circuit import CircuitPolicy
 from microgateway.entities import RateLimitRule, Route, Service, TokenIssuer
 from microgateway.persistence.repository import Repository
-from microgateway.snapshot import Snapshot, SnapshotChange, change_of_rate_limit, change_of_route, change_of_service
+from microgateway.snapshot import (
+    KeyChange,
+    Snapshot,
+    SnapshotChange,
+    change_of_rate_limit,
+    change_of_route,
+    change_of_service,
+)
 
+MOST_IN_ONE_STEP = 100  # changes: more of them take this loop too long
 Publish = Callable[[Snapshot, SnapshotChange | None], Awaitable[None]]
 
 
@@ -73,6 +82,16 @@ class InForce:
     def step_to_rate_limit(self, rule: RateLimitRule) -> Step:
         """With this rule new, or in place of what it was. Raises `ConfigurationError`."""
         return self.step(change_of_rate_limit(rule), self.table.with_rate_limit(rule))
+
+    async def step_to_table(self, table: RoutingTable, keys: KeyChange, *, changes: int) -> Step:
+        """To this table and these keys, which so many `changes` lead to: few are one change, where nothing is added;
+        otherwise everything is compiled anew, and routes are as old as they stand in the table.
+        """
+        if changes <= MOST_IN_ONE_STEP and (change := change_between(self.table, table, self.circuit_defaults)):
+            return self.step(change._replace(keys=keys), table)
+        anew = RoutingTable.of(table.services, table.routes, table.rate_limits)
+        base = self.snapshot.with_change(SnapshotChange(keys=keys))
+        return Step(None, await self.compiled(anew, base), anew)
 
     async def take(self, step: Step) -> None:
         """Publishes it, as the version that the history has of it."""

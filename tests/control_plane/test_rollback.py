@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from microgateway.control_plane import in_force
 from microgateway.persistence.configuration_history import packed_json
 from microgateway.persistence.tables import configuration_changes
 from microgateway.testing import RunningProxy, serve
@@ -27,6 +28,12 @@ async def answered(served: RunningProxy, path: str) -> int:
     status = int((await reader.read()).split()[1])
     writer.close()
     return status
+
+
+async def taker(control: Control) -> str:
+    """The route that takes a request for /users."""
+    answer = await control.post("/api/gateway/request", {"path": "/users"}, 200)
+    return str(answer["route_id"])
 
 
 async def diff(control: Control, version: int, query: str = "") -> dict[str, Any]:
@@ -184,6 +191,29 @@ class TestRestoring:
             told = await restore(control, version)
             assert (told["version"], told["changes"], told["total"]) == (before, [], 0)
         assert (version_of(control), len(control.published)) == (before, published)
+
+    @pytest.mark.parametrize("most", [100, 0])
+    async def test_the_older_of_two_routes_wins_as_before_and_goes_on_to(
+        self, control: Control, monkeypatch: pytest.MonkeyPatch, most: int
+    ) -> None:
+        """Whether a change is made of it or everything is compiled anew."""
+        monkeypatch.setattr(in_force, "MOST_IN_ONE_STEP", most)
+        users = await control.service("users")
+        gone, first, second = [(await control.route(users["id"], auth="none"))["id"] for _ in range(3)]
+        for route_id in [gone, *[(await control.route(users["id"], "/other"))["id"] for _ in range(3)]]:
+            await control.delete(f"/api/routes/{route_id}")
+        then = version_of(control)
+        await control.patch(f"/api/routes/{first}", {"priority": -1})
+        assert await taker(control) == second
+        await restore(control, then)
+        assert await taker(control) == first
+        for route_id in (first, second):
+            await control.patch(f"/api/routes/{route_id}", {"retries": 1})
+            assert await taker(control) == first
+        await restore(control, 4)
+        assert await taker(control) == gone
+        await control.patch(f"/api/routes/{gone}", {"retries": 1})
+        assert await taker(control) == gone
 
     async def test_needs_the_version_that_was_looked_at(self, control: Control) -> None:
         users = await control.service("users")

@@ -49,12 +49,13 @@ async def test_what_refers_to_others_comes_after_them_and_goes_before_them(repos
     then = [await table.placed() for table in (repository.services, repository.routes, repository.rate_limits)]
     was = await ids(repository)
     await repository.services.add(service(URL, "new", name="new"))
-    await repository.routes.add(route("/c", id="c", service_id="new"))
-    await repository.rate_limits.replace("rule", rule.model_copy(update={"route_id": "c"}))
+    await repository.rate_limits.replace("rule", rule.model_copy(update={"route_id": None}))
     await repository.routes.delete("a")
     await repository.routes.delete("b")
     await repository.services.delete("old")
-    await repository.routes.add(route("/d", id="d", service_id="new"))
+    for one in "cd":
+        await repository.routes.add(route(f"/{one}", id=one, service_id="new"))
+    await repository.rate_limits.replace("rule", rule.model_copy(update={"route_id": "c"}))
     version = repository.history.version
     kinds = ("service", "route", "rate_limit")
     back = [PutBack(kind, one, placed[one]) for kind, placed in zip(kinds, then, strict=True) for one in placed]
