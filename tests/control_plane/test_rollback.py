@@ -192,25 +192,25 @@ class TestRestoring:
             assert (told["version"], told["changes"], told["total"]) == (before, [], 0)
         assert (version_of(control), len(control.published)) == (before, published)
 
-    @pytest.mark.parametrize("most", [100, 0])
+    @pytest.mark.parametrize(("most", "patched"), [(100, slice(None, None, -1)), (0, slice(None))])
     async def test_the_older_of_two_routes_wins_as_before_and_goes_on_to(
-        self, control: Control, monkeypatch: pytest.MonkeyPatch, most: int
+        self, control: Control, monkeypatch: pytest.MonkeyPatch, most: int, patched: slice
     ) -> None:
         """Whether a change is made of it or everything is compiled anew."""
         monkeypatch.setattr(in_force, "MOST_IN_ONE_STEP", most)
         users = await control.service("users")
-        gone, first, second = [(await control.route(users["id"], auth="none"))["id"] for _ in range(3)]
-        for route_id in [gone, *[(await control.route(users["id"], "/other"))["id"] for _ in range(3)]]:
+        gone, other, first, second = [(await control.route(users["id"], auth="none"))["id"] for _ in range(4)]
+        for route_id in (gone, other):
             await control.delete(f"/api/routes/{route_id}")
         then = version_of(control)
         await control.patch(f"/api/routes/{first}", {"priority": -1})
         assert await taker(control) == second
         await restore(control, then)
         assert await taker(control) == first
-        for route_id in (first, second):
+        for route_id in (first, second)[patched]:
             await control.patch(f"/api/routes/{route_id}", {"retries": 1})
             assert await taker(control) == first
-        await restore(control, 4)
+        await restore(control, 5)  # with the first three
         assert await taker(control) == gone
         await control.patch(f"/api/routes/{gone}", {"retries": 1})
         assert await taker(control) == gone
