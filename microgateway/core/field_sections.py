@@ -24,6 +24,7 @@ from microgateway.core.fields import (
 
 NO_BODY = 0
 CHUNKED = -1
+LONGEST_AUTHORITY = 1_024  # bytes; a name has at most 255 octets (RFC 3986, 3.2.2), and each may be written as three
 MOST_HOPS = 1_000_000_000  # that Max-Forwards may ask for; more is taken for as many (RFC 9110, 7.6.2)
 REQUEST_ID = b"x-request-id"
 TRACEPARENT = b"traceparent"
@@ -154,7 +155,7 @@ def read_section(lines: list[bytes], table: FieldTable, private: dict[bytes, Fie
 
 def parse_authority(authority: bytes) -> bytes:
     """The host of `host[:port]`, in lower case and without a dot at its end (RFC 9110, 7.2). Raises `HeadError`."""
-    match = _AUTHORITY.match(authority)
+    match = _AUTHORITY.match(authority) if len(authority) <= LONGEST_AUTHORITY else None
     if match is None or int(match["port"] or 0) > 65_535:
         raise HeadError("The host is not a name or an address with an optional port.", code="bad_host")
     host: bytes = match["host"].lower()

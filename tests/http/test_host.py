@@ -87,7 +87,7 @@ def value_rows() -> Iterator[Case]:
         b"a^b", b"a`b", b"a|b", b"{a}", b"http://a.example", b"http://a.example/", b"//a.example", b"a\x00b",
         b"a\x01b", b"a\x7fb", b"a\xe9b",
         "bücher.example".encode(), b"a.example\x0b", b"\x0ba.example", b"a%", b"a%zz", b"a%0d%0ab%", b"a\rb",
-        b"a.example\r",
+        b"a.example\r", b"a" * 2_000,
         "a。example".encode(), b"[127.0.0.1]", b"[1]", b"[:]", b"[::1::2]", b"[12345::]",
     ):  # fmt: skip
         expect: Expectation = Refused()
