@@ -83,6 +83,7 @@ class TestServiceSpec:
             ("surprise", 1),
             ("targets", "http://127.0.0.1"),
             ("targets", [{"url": "http://127.0.0.1"}] * 257),
+            ("targets", [{"url": "http://127.0.0.1", "weight": 0}]),
         ],
     )
     def test_bad(self, field: str, value: object) -> None:

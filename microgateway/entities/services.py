@@ -144,6 +144,13 @@ class ServiceSpec(Spec):
     )
     tls: TlsSpec = TlsSpec()
 
+    @field_validator("targets", mode="after")
+    @classmethod
+    def refuse_nobody(cls, targets: list[TargetSpec]) -> list[TargetSpec]:
+        if targets and not any(target.weight for target in targets):
+            raise ValueError("with a weight of 0 for all of them nobody is left; `enabled` takes the service out")
+        return targets
+
     @field_validator("hash_header", mode="after")
     @classmethod
     def check_hash_header(cls, name: str | None, info: ValidationInfo) -> str | None:
@@ -166,6 +173,12 @@ class Service(ServiceSpec):
     id: str
     created_at: AwareDatetime
     updated_at: AwareDatetime
+
+    @field_validator("targets", mode="after")
+    @classmethod
+    def refuse_nobody(cls, targets: list[TargetSpec]) -> list[TargetSpec]:
+        """Kept ones of before may have nobody: then `base_url` it is."""
+        return targets
 
     @field_validator("tls", mode="after")
     @classmethod
