@@ -1,5 +1,6 @@
 """The history of the configuration: what changed when, and every version as it was when it was in force."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -77,6 +78,22 @@ class TestEditions:
         for version in (0, editions.latest.snapshot.version + 1):
             with pytest.raises(VersionNotKeptError):
                 await editions.at(version)
+
+    async def test_what_was_before_a_second_seed_is_not_forgotten(self, control: Control, tmp_path: Path) -> None:
+        """A gateway that was emptied is seeded when it starts again."""
+        file, seeded = tmp_path / "seed.json", list[str]()
+        file.write_text('{"services": [{"name": "users", "base_url": "http://127.0.0.1:9000"}]}')
+        for _ in range(2):
+            await control.configuration.seed(file)
+            (service_id,) = control.configuration.services
+            seeded.append(service_id)
+            await control.patch(f"/api/services/{service_id}", {"enabled": False})
+            await control.delete(f"/api/services/{service_id}")
+        editions = control.configuration.editions()
+        there = [list((await editions.at(version)).table.services) for version in range(1, 8)]
+        assert there == [[], [seeded[0]], [seeded[0]], [], [seeded[1]], [seeded[1]], []]
+        told = await control.get("/api/config/history/2/diff?against=5")
+        assert [(one["action"], one["id"]) for one in told["items"]] == [("delete", seeded[0]), ("create", seeded[1])]
 
     async def test_a_proposal_is_to_what_there_was_then_and_new_things_are_the_same_in_each(
         self, control: Control

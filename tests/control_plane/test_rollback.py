@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
 from microgateway.control_plane import in_force
 from microgateway.persistence.configuration_history import packed_json
@@ -236,6 +236,12 @@ class TestRestoring:
         refused = await restore(control, 99, 404)
         assert "those from 1 to 2 are known" in refused["detail"]
         await control.post("/api/config/history/1/restore", {"nonsense": 1}, 422)
+        await control.service("orders")
+        async with control.database.writing.begin() as connection:  # as when the oldest ones are forgotten
+            await connection.execute(delete(configuration_changes).where(configuration_changes.c.number == 1))
+        for refused in (await restore(control, 1, 404), await control.get("/api/config/history/1/diff", 404)):
+            assert refused["detail"].startswith("Version 1 of the configuration is no longer kept: those from 2 to 3 ")
+        assert (await restore(control, 2))["total"] == 1
 
     async def test_what_would_not_be_taken_today_stops_all_of_it(self, control: Control, tmp_path: Path) -> None:
         file = Authority(tmp_path).file
