@@ -44,7 +44,7 @@ def redacted_query(query: str) -> str:
 def _redacted(part: str) -> str:
     """One parameter; old servers also take `;` for `&`."""
     return ";".join(
-        f"{name}={HIDDEN}" if equals and value and _is_secret(name) else f"{name}{equals}{value}"
+        f"{name}={HIDDEN}" if value and _is_secret(name) else f"{name}{equals}{value}"
         for name, equals, value in (piece.partition("=") for piece in part.split(";"))
     )
 

@@ -29,6 +29,8 @@ from microgateway.core.redaction import redacted_query
 )
 def test_a_secret_s_value_is_hidden(name: str) -> None:
     assert redacted_query(f"?a=1&{name}=hush%20hush&b=2") == f"?a=1&{name}=***&b=2"
+    assert redacted_query(f"?{name}=hush") == f"?{name}=***"
+    assert redacted_query(f"{name}=hush") == f"{name}=***"
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,7 @@ def test_the_example_is_a_request_that_the_route_would_take() -> None:
     shadowed = Shadows(Router(rules)).of(hidden)
     assert shadowed is not None
     ((example, taker),) = shadowed.examples
+    assert b"*" not in example.host
     lines = [b"Host: %b" % example.host, *(b"%b: %b" % pair for pair in example.headers.items())]
     line = b"%b %b%b HTTP/1.1" % (example.method, example.path, example.query)
     head = read_request(line, read_section(lines, request_fields(), {}))
@@ -95,6 +96,18 @@ def test_who_hides_whom_is_asked_of_the_one_that_is_saved() -> None:
     rules = [saved, rule("/a/b", "below"), rule("/", "rest"), rule("/c", "elsewhere"), same]
     assert [one.target for one in Shadows(Router(rules)).cast_by(saved, 10)] == ["same", "below"]
     assert list(Shadows(Router(rules)).cast_by(rules[1], 10)) == []
+
+
+def test_a_param_hides_what_it_takes() -> None:
+    saved = rule("/a/{id}", "saved", priority=1)
+    rules = [saved, rule("/a/me", "me", match="exact"), rule("/a/me/more", "more"), rule("/b/me", "elsewhere")]
+    assert [one.target for one in Shadows(Router(rules)).cast_by(saved, 10)] == ["me"]
+
+
+def test_more_than_is_to_be_tried_says_nothing() -> None:
+    hidden = rule("/a", "hidden", age=2)
+    shadows = Shadows(Router([rule("/a", "one", age=1), hidden]), most_tried=3)  # two for each of the first questions
+    assert [shadows.of(hidden) is None for _ in range(3)] == [False, True, True]
 
 
 def test_more_than_can_be_tried_says_nothing() -> None:
