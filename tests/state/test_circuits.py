@@ -135,6 +135,21 @@ class TestEveryRoom:
         assert passes(traffic, 1.0)
         assert charge.history_of("users")[-1].by == "operator"
 
+    def test_each_service_has_a_circuit_of_its_own(self, rooms: tuple[Circuits, Circuits]) -> None:
+        charge, traffic = rooms
+        services = ("orders", "users", "items")
+        charge.adopt(dict.fromkeys(services, POLICY), 0.0)
+        for service in services:
+            traffic.of(service, POLICY, 0.0)
+        fail(traffic, 2)
+        charge.reset("a service that was never asked", 0.0)
+        assert [charge.state_of(service) for service in services] == [CLOSED, OPEN, CLOSED]
+        assert [isinstance(traffic.of(service, POLICY, 0.0).try_acquire(0.0), Permit) for service in services] == [
+            True,
+            False,
+            True,
+        ]
+
     def test_an_operator_s_mode_is_in_force_at_once(self, rooms: tuple[Circuits, Circuits]) -> None:
         charge, traffic = rooms
         permit(traffic)

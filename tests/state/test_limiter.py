@@ -146,10 +146,10 @@ class TestTakingAgain:
         claims: list[Claim] = [(narrow, "1.2.3.4"), (wide, "anna")]
         limiter.take_all(claims, 5.0)
         verdict = limiter.take_again(limiter.hold(claims), 5.0)
-        if verdict is not None:
-            assert verdict == (TOKEN, narrow)
+        assert verdict == (TOKEN, narrow) or (verdict is None and not isinstance(limiter, MemoryLimiter))
         assert limiter.take_all(claims, 5.0)[0].admitted is True
         assert limiter.peek(claims, 5.0)[1].remaining == 5 - 2 - (verdict is not None)
+        assert limiter.room("narrow").admitted == 2 + (verdict is not None)
 
     def test_a_key_alone_is_told_of_its_own(self, limiter: Limiter) -> None:
         anna = principal("anna", SIXTY)
