@@ -19,10 +19,10 @@ PR_SET_PDEATHSIG = 1
 
 
 @contextmanager
-def shared_limits(*, stripes: int = 16, ways: int = 16) -> Iterator[SharedLimits]:
+def shared_limits(*, stripes: int = 16, ways: int = 16, secret: bytes = SECRET) -> Iterator[SharedLimits]:
     memory = SharedMemory.create(SharedLimits.size(stripes, ways))
     limits = SharedLimits(memory, stripes=stripes, ways=ways)
-    limits.create(SECRET)
+    limits.create(secret)
     try:
         yield limits
     finally:

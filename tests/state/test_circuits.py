@@ -126,6 +126,37 @@ class TestEveryRoom:
         fail(traffic, 3, 60.0, RATE)
         assert charge.state_of("users") is OPEN
 
+    @pytest.mark.parametrize(
+        "answers",
+        [
+            [(0.0, 500), (0.0, 500), (0.0, 200), (0.0, 200)],
+            [(0.0, 200), (20.0, 200), (20.0, 200), (20.0, 500), (20.0, 500)],
+        ],
+        ids=["the last was a success", "an older success is no call any more"],
+    )
+    def test_the_last_of_enough_calls_trips_it(
+        self, rooms: tuple[Circuits, Circuits], answers: list[tuple[float, int]]
+    ) -> None:
+        charge, traffic = rooms
+        charge.adopt({"users": RATE}, 0.0)
+        states = []
+        for now, status in answers:
+            one = permit(traffic, now, RATE)
+            one.circuit.answered(one, status, now)
+            states.append(charge.state_of("users"))
+        assert states == [*[CLOSED] * (len(answers) - 1), OPEN]
+
+    def test_slow_answers_trip_it_at_a_rate_of_their_own(self, rooms: tuple[Circuits, Circuits]) -> None:
+        charge, traffic = rooms
+        policy = replace(RATE, slow_call_seconds=1.0, slow_call_rate=0.5)
+        charge.adopt({"users": policy}, 0.0)
+        states = []
+        for waited in (0.9, 1.0, 0.9, 2.0):
+            one = permit(traffic, 0.0, policy)
+            one.circuit.answered(one, 200, 0.0, waited)
+            states.append(charge.state_of("users"))
+        assert states == [CLOSED, CLOSED, CLOSED, OPEN]
+
     def test_a_reset_closes_it(self, rooms: tuple[Circuits, Circuits]) -> None:
         charge, traffic = rooms
         charge.adopt({"users": POLICY}, 0.0)
@@ -153,13 +184,14 @@ class TestEveryRoom:
     def test_an_operator_s_mode_is_in_force_at_once(self, rooms: tuple[Circuits, Circuits]) -> None:
         charge, traffic = rooms
         permit(traffic)
-        modes: list[tuple[Mode, bool]] = [("forced_open", False), ("disabled", True), ("auto", True)]
-        for mode, passed in modes:
+        modes: list[tuple[Mode, CircuitState]] = [("disabled", CLOSED), ("forced_open", OPEN), ("auto", CLOSED)]
+        for mode, state in modes:
             policy = replace(POLICY, mode=mode)
             charge.adopt({"users": policy}, 1.0)
-            assert passes(traffic, 1.0, policy) is passed
+            assert charge.state_of("users") is state, "before anybody asks"
+            assert passes(traffic, 1.0, policy) is (state is CLOSED)
         events = [event.after for event in charge.history_of("users")]
-        assert events == ["open", "closed", "closed"]
+        assert events == ["closed", "open", "closed"]
 
     def test_a_longer_recovery_is_waited_for_by_a_circuit_that_is_open(self, rooms: tuple[Circuits, Circuits]) -> None:
         charge, traffic = rooms

@@ -7,9 +7,11 @@ from functools import partial
 
 import pytest
 
-from microgateway.core.token_bucket import NANOSECONDS, Limit
+from microgateway.core.token_bucket import NANOSECONDS, TOKEN, Limit
 from microgateway.state.limits import Claim
+from microgateway.state.shared_buckets import Bucket
 from microgateway.state.shared_limits import SharedLimiter, SharedLimits
+from microgateway.state.shared_memory import SharedMemory
 from tests.state.areas import Apart, died_on_the_way, ended_well, forked, shared_limits
 from tests.state.test_limiter import principal, rule
 
@@ -60,6 +62,23 @@ def test_a_bucket_is_one_bucket_whichever_process_asks() -> None:
     with shared_limits() as limits:
         assert ended_well(forked(lambda: [SharedLimiter(limits, process=1).take("anna", TEN, NOW) for _ in range(4)]))
         assert left(SharedLimiter(limits, process=0)) == TEN.burst - 4
+
+
+def test_more_may_be_missing_from_a_bucket_than_a_word_holds() -> None:
+    limit, missing, memory = Limit(per_minute=60, burst=1_000_000_000), (1 << 64) - TOKEN, SharedMemory.create(64)
+    try:
+        Bucket.write(memory, 0, 0, missing, limit.per_minute)
+        spent = [Bucket.spend(memory, 0, limit, 0) for _ in range(3)]
+        assert spent == [(True, missing + number * TOKEN) for number in (1, 2, 3)]
+        assert Bucket.missing(memory, 0, limit, NANOSECONDS) == missing + 2 * TOKEN
+    finally:
+        memory.close()
+
+
+def test_where_a_client_s_bucket_is_differs_from_gateway_to_gateway() -> None:
+    """Who can choose its name can't choose whose place it takes."""
+    with shared_limits() as one, shared_limits(secret=b"another " * 4) as other:
+        assert one.digest_of_bucket("rule", "anna") != other.digest_of_bucket("rule", "anna")
 
 
 def test_what_all_processes_counted_is_added_up() -> None:
