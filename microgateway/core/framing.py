@@ -13,6 +13,7 @@ LONGEST_SIZE_LINE = 256  # a chunk's size and its extensions; 16 hexadecimal dig
 LARGEST_CHUNK = 2**63 - 1  # bytes: what fits a signed integer of 64 bits, which others read it into
 LONGEST_TRAILER = 8_192
 MOST_EXTENSIONS = 8_192  # bytes of a whole body's extensions, without those that are no longer than their chunk's data
+_SMALL_SIZES = {b"%x" % size: size for size in range(256)}
 _HEX_DIGITS = frozenset(b"0123456789abcdefABCDEF")
 _FORBIDDEN_TRAILERS = frozenset(
     (
@@ -95,6 +96,8 @@ class ChunkedReader:
         self._trailer_bytes = 0
 
     def feed(self, data: Piece) -> tuple[list[Piece], int]:
+        if type(data) is not bytes:
+            data = bytes(data)  # what came with a head, once: in bytes a line's end is found many times as quickly
         view, position, end = memoryview(data), 0, len(data)
         pieces: list[Piece] = []
         while position < end and not self.done:
@@ -105,35 +108,41 @@ class ChunkedReader:
                 self._remaining -= taken
                 if self._remaining == 0:
                     self._state = self._DATA_END
+            elif self._state == self._DATA_END and not self._line and data[position : position + 2] == b"\r\n":
+                position += 2
+                self._state = self._SIZE
             else:
-                position = self._feed_line(view, position, end)
+                position = self._feed_line(data, position)
         return pieces, position
 
-    def _feed_line(self, view: memoryview, position: int, end: int) -> int:
-        """One line, or the part of it that has come. Answers the position behind it."""
+    def _feed_line(self, data: bytes, position: int) -> int:
+        """One line, or the part of it that has come. Answers the position behind it.
+
+        A stranger may send thousands of lines in one read, each for a chunk of one byte.
+        """
         longest = LONGEST_TRAILER if self._state == self._TRAILER else LONGEST_SIZE_LINE
-        window = bytes(view[position : min(end, position + longest + 2)])
-        line_end = window.find(b"\n")
+        line_end = data.find(b"\n", position, position + longest + 2)
         if line_end < 0:
-            self._line += window
+            part = data[position : position + longest + 2]
+            self._line += part
             if len(self._line) > longest + 1 or (self._state == self._DATA_END and not b"\r\n".startswith(self._line)):
                 raise _broken()
-            return position + len(window)
-        line = self._line + window[: line_end + 1]
-        self._line = b""
-        if len(line) > longest + 2 or not line.endswith(b"\r\n"):
+            return position + len(part)
+        line = data[position : line_end + 1]
+        if self._line:
+            line, self._line = self._line + line, b""
+        if len(line) > longest + 2 or line[-2:] != b"\r\n":
             raise _broken()
         self._take_line(line[:-2])
-        return position + line_end + 1
+        return line_end + 1
 
     def _take_line(self, line: bytes) -> None:
         if self._state == self._SIZE:
-            self._remaining = size = _chunk_size(line)
+            size = _SMALL_SIZES.get(line)
+            if size is None:
+                size = self._read_size(line)
+            self._remaining = size
             self._state = self._DATA if size else self._TRAILER
-            if b";" in line and len(line) > size:
-                self._extension_bytes += len(line) - size
-                if self._extension_bytes > MOST_EXTENSIONS:  # RFC 9112, 7.1.1
-                    raise HeadError("The chunk extensions are too long.", code="bad_chunk")
         elif self._state == self._DATA_END:
             if line:
                 raise _broken()
@@ -145,6 +154,14 @@ class ChunkedReader:
             if self._trailer_bytes > LONGEST_TRAILER:
                 raise HeadError("The trailer section is too long.", code="bad_chunk")
             _check_trailer(line)
+
+    def _read_size(self, line: bytes) -> int:
+        size = _chunk_size(line)
+        if b";" in line and len(line) > size:
+            self._extension_bytes += len(line) - size
+            if self._extension_bytes > MOST_EXTENSIONS:  # RFC 9112, 7.1.1
+                raise HeadError("The chunk extensions are too long.", code="bad_chunk")
+        return size
 
 
 def _chunk_size(line: bytes) -> int:
