@@ -12,6 +12,7 @@ from microgateway.state.limits import Claim
 from microgateway.state.shared_buckets import Bucket
 from microgateway.state.shared_limits import SharedLimiter, SharedLimits
 from microgateway.state.shared_memory import SharedMemory
+from microgateway.state.shared_rooms import MOST_ROOMS, RoomTable
 from tests.state.areas import Apart, died_on_the_way, ended_well, forked, shared_limits
 from tests.state.test_limiter import principal, rule
 
@@ -79,6 +80,20 @@ def test_where_a_client_s_bucket_is_differs_from_gateway_to_gateway() -> None:
     """Who can choose its name can't choose whose place it takes."""
     with shared_limits() as one, shared_limits(secret=b"another " * 4) as other:
         assert one.digest_of_bucket("rule", "anna") != other.digest_of_bucket("rule", "anna")
+
+
+def test_rules_beyond_the_last_room_share_it() -> None:
+    memory = SharedMemory.create(RoomTable.size())
+    rooms = RoomTable(memory, 0)
+    try:
+        rooms.create()
+        digests = [b"%016d" % number for number in range(MOST_ROOMS + 2)]  # one can be read across two others
+        assert list(map(rooms.number_of, digests)) == [*range(MOST_ROOMS), MOST_ROOMS - 1, MOST_ROOMS - 1]
+        assert rooms.known(digests[10]) == 10
+        assert rooms.known(digests[-1]) is None
+    finally:
+        rooms.locks.close()
+        memory.close()
 
 
 def test_what_all_processes_counted_is_added_up() -> None:
