@@ -12,10 +12,10 @@ from tests.kit.configuration import route, service
 REFUSED = Problem(401, "Unauthorized", "api_key_missing", "auth", "Send a key.")
 
 
-def destination(path: str = "/users", service_id: str = "users", *, route_id: str = "") -> Destination:
+def destination(path: str = "/users", service_id: str = "users", *, route_id: str = "", name: str = "") -> Destination:
     """A route compiled as the control plane compiles it."""
     compiled = Snapshot().with_table(
-        [service("http://127.0.0.1:9", service_id)],
+        [service("http://127.0.0.1:9", service_id, name=name or service_id)],
         [route(path, id=route_id, service_id=service_id)],
         CircuitPolicy(),
     )

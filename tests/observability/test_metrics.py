@@ -119,6 +119,18 @@ def test_overhead_is_what_passed_before_the_request_went_out() -> None:
     tally = made.total.over(span_of(60, NOW))
     assert percentiles(tally.histograms[OVERHEAD], 0.5)[0] == pytest.approx(2_000, rel=0.02)
     assert percentiles(tally.histograms[UPSTREAM], 0.5)[0] == pytest.approx(8_000, rel=0.02)
+    (route,) = made.counting.routes.values()
+    assert route.all_overhead_microseconds == pytest.approx(2_000, abs=2)
+    assert route.all_upstream_microseconds == pytest.approx(8_000, abs=2)
+
+
+def test_a_key_s_requests_have_their_own_times_and_a_service_its_name() -> None:
+    users = destination(name="Users")
+    made = fed([exchange(to=users, by=ADA, milliseconds=10.0), exchange(to=users, milliseconds=90.0, overhead=1.0)])
+    (of_key,), (of_service,) = made.keys, made.services
+    durations = of_key.rolling.over(span_of(60, NOW)).histograms[DURATION]
+    assert percentiles(durations, 1.0)[0] == pytest.approx(10_000, 0.02)
+    assert (of_service.id, of_service.name) == ("users", "Users")
 
 
 def test_what_failed_attempts_took_is_nobody_s_overhead() -> None:
