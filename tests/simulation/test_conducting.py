@@ -93,7 +93,7 @@ async def test_a_connection_that_is_reset_is_an_answer_of_the_gateways() -> None
     async with town() as here:
         answer = await here.ask(method="POST", script={"reset_rate": 1})
         assert (answer.status, answer.code, answer.stage) == (502, "upstream_connection_lost", "proxy")
-        assert answer.stages[-1].verdict == "refused"
+        assert (answer.stages[-1].verdict, answer.stages[-1].code) == ("refused", "upstream_connection_lost")
 
 
 async def test_the_same_seed_has_the_same_outcome() -> None:
