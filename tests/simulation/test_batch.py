@@ -183,6 +183,25 @@ class TestVirtualTime:
         assert (series.limit, series.subject) == ("mobile", "mobile")
         assert [tokens for at, tokens in series.tokens if at >= 10] == pytest.approx([0.5] * 51, abs=0.51)
 
+    @pytest.mark.parametrize(
+        ("script", "median", "of_the_slowest"),
+        [
+            ({"latency": "constant"}, 20.0, 20.0),
+            ({"latency": "uniform", "to_ms": 40}, 30.0, 39.0),
+            ({"latency": "exponential"}, 13.9, 59.9),
+            ({"latency": "lognormal", "sigma": 1.0}, 20.0, 103.6),
+        ],
+        ids=lambda value: value["latency"] if isinstance(value, dict) else "",
+    )
+    async def test_latencies_are_spread_as_the_script_says(
+        self, script: dict[str, Any], median: float, of_the_slowest: float
+    ) -> None:
+        async with town() as (served, _):
+            arrivals = {"per_second": 100, "seconds": 8}
+            answer = await batch(served, [{"path": "/open"}], arrivals=arrivals, upstream={"latency_ms": 20, **script})
+            assert answer.latency_ms.p50 == pytest.approx(median, rel=0.12)
+            assert answer.latency_ms.p95 == pytest.approx(of_the_slowest, rel=0.12)
+
     async def test_nothing_of_it_is_seen_by_traffic(self) -> None:
         async with town() as (served, issued):
             before = portrait(served)
@@ -205,6 +224,13 @@ class TestState:
             assert statuses(used) == {200: 7}
             assert statuses(await batch(served, [request] * 7, state="copy")) == {200: 3, 429: 4}
             assert statuses(await batch(served, [request] * 7)) == {200: 7}
+
+    async def test_a_circuit_that_traffic_has_opened_is_open_in_a_copy(self) -> None:
+        async with town() as (served, _):
+            request = {"path": "/open"}
+            await batch(served, [request] * 5, clock="real", state="traffic", upstream={"error_rate": 1})
+            assert statuses(await batch(served, [request] * 3, state="copy")) == {503: 3}
+            assert statuses(await batch(served, [request] * 3)) == {200: 3}
 
     async def test_that_of_traffic_is_counted_and_marked(self) -> None:
         async with town() as (served, issued):
