@@ -183,6 +183,11 @@ class TestVirtualTime:
         assert (series.limit, series.subject) == ("mobile", "mobile")
         assert [tokens for at, tokens in series.tokens if at >= 10] == pytest.approx([0.5] * 51, abs=0.51)
 
+    async def test_retries_are_counted(self) -> None:
+        async with town(routes=[route("/open", retries=2)]) as (served, _):
+            answer = await batch(served, [{"path": "/open"}] * 4, upstream={"reset_rate": 1})
+            assert (statuses(answer), answer.retries) == ({502: 4}, 8)
+
     @pytest.mark.parametrize(
         ("script", "median", "of_the_slowest"),
         [

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from microgateway.control_plane.gateway_requests import GatewayAnswer, GatewayRequest
+from microgateway.control_plane.gateway_requests import CircuitReading, GatewayAnswer, GatewayRequest, Stage
 from microgateway.core.circuit import CircuitState
 from microgateway.exchange import Exchange
 from microgateway.observability.log_frames import raw_rows
@@ -87,6 +87,32 @@ async def test_errors_of_a_simulated_service_open_the_circuit_of_the_real_one() 
         assert here.served.circuits.state_of("upstream") is CircuitState.OPEN
         refused = await here.ask()
         assert (refused.status, refused.code) == (503, "circuit_open")
+
+
+async def test_beforehand_it_is_told_what_the_circuit_would_say_and_what_would_be_sent() -> None:
+    async with town() as here:
+
+        def stages(**fields: Any) -> dict[str, Stage]:
+            asked = GatewayRequest.model_validate({"api_key": here.key.secret, "query": "y=2", **fields})
+            return {stage.stage: stage for stage in here.served.simulation.explain(asked).stages}
+
+        for path, target in (("/orders", "/orders?y=2"), ("/orders?x=1", "/orders?x=1&y=2")):
+            told = stages(path=path)
+            circuit, sent = told["circuit"].circuit, told["target"].upstream_request
+            assert circuit == CircuitReading(service_id="upstream", state="closed", failures=0, retry_after_seconds=0)
+            assert sent is not None
+            assert sent.url.endswith(target)
+        for _ in range(2):
+            await here.ask(script={"error_rate": 1, "error_status": 503})
+        told = stages(path="/orders")
+        circuit = told["circuit"].circuit
+        assert circuit is not None
+        assert (circuit.state, circuit.failures, 29 < circuit.retry_after_seconds <= 30) == ("open", 2, True)
+        assert (told["circuit"].verdict, told["circuit"].code, told["target"].verdict) == (
+            "refused",
+            "circuit_open",
+            "not_reached",
+        )
 
 
 async def test_a_connection_that_is_reset_is_an_answer_of_the_gateways() -> None:
