@@ -10,8 +10,9 @@ from microgateway.control_plane.configuration import Configuration
 from microgateway.control_plane.dependencies import Here, Listing, WhichPart
 from microgateway.control_plane.problems import documented
 from microgateway.entities import HASHES
-from microgateway.errors import NotFoundError
+from microgateway.errors import ConflictError, NotFoundError
 from microgateway.persistence.configuration_history import EVERYTHING, PastChange
+from microgateway.persistence.entity_table import UnreadableRowError
 
 router = APIRouter(prefix="/api/config", tags=["configuration"])
 
@@ -66,7 +67,7 @@ async def told_history(configuration: Configuration, *, limit: int, offset: int)
     )
 
 
-@router.get("/history/{version}", responses=documented(404))
+@router.get("/history/{version}", responses=documented(404, 409))
 async def get_change(here: Here, version: WhichVersion) -> ChangeDetails:
     """The change that led to this version, with what it changed. What a seed or a restore changed, its `diff` tells."""
     change, later = await here.repository.history.get(version)
@@ -86,7 +87,10 @@ def _told(change: PastChange) -> dict[str, Any]:
 def _shown(here: Here, change: PastChange) -> dict[str, Any] | None:
     if change.before is None:
         return None
-    return _public(here.repository.table(change.kind).of_columns(change.before))
+    try:
+        return _public(here.repository.table(change.kind).of_columns(change.before))
+    except UnreadableRowError as error:
+        raise ConflictError(str(error), field="version") from error
 
 
 async def _present(here: Here, change: PastChange) -> dict[str, Any] | None:

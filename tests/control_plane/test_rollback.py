@@ -284,6 +284,7 @@ class TestRestoring:
             row = configuration_changes.c.number == change.number
             await connection.execute(update(configuration_changes).where(row).values(before=kept))
         for refused in (
+            await control.get(f"/api/config/history/{change.version}", 409),
             await control.get(f"/api/config/history/{then}/diff", 409),
             await restore(control, then, 409),
         ):
