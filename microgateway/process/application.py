@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from microgateway.errors import StartupError
+from microgateway.process.addresses import reachable
 from microgateway.process.gateway import Gateway
 from microgateway.process.pid_file import held
 from microgateway.settings import read_settings
@@ -95,13 +96,6 @@ def proxy_url(gateway: Gateway) -> str:
 def dashboard_url(gateway: Gateway, control_port: int) -> str:
     """With the admin token behind the #, which a browser sends to nobody."""
     return f"http://{reachable(gateway.settings.host)}:{control_port}/#token={gateway.admin_token.text}"
-
-
-def reachable(host: str) -> str:
-    """An address that a client on this machine can use for one that means all of them."""
-    if host in ("0.0.0.0", "::", ""):  # noqa: S104
-        return "127.0.0.1"
-    return f"[{host}]" if ":" in host else host
 
 
 def _give_up(error: StartupError) -> NoReturn:

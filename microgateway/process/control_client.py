@@ -7,6 +7,7 @@ from typing import Any
 
 from microgateway.control_plane.access import TOKEN_FILE
 from microgateway.errors import MicroGatewayError
+from microgateway.process.addresses import reachable
 from microgateway.settings import Settings
 
 LONGEST_CALL = 180.0  # seconds
@@ -24,8 +25,7 @@ class ControlClient:
     """The gateway that these settings are of, as its own operator sees it."""
 
     def __init__(self, settings: Settings) -> None:
-        host = "127.0.0.1" if settings.host in ("", "0.0.0.0", "::") else settings.host  # noqa: S104  any of them
-        self._base = f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+        self._base = f"http://{reachable(settings.host)}:{settings.port}"
         self._token = _token(settings)
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy stands before it
 
