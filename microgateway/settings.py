@@ -127,8 +127,8 @@ class Settings(BaseSettings):
         if not isinstance(value, str):
             return value
         token = value.strip()
-        if not (token.isascii() and token.isprintable()) or " " in token:
-            raise ValueError("a token consists of visible ASCII characters, without spaces")
+        if not (token.isascii() and token.isprintable()):
+            raise ValueError("a token consists of visible ASCII characters and spaces")
         return token
 
     @field_validator("redis_url")

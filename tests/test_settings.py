@@ -36,8 +36,8 @@ def complaint(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> str:
         ("MICROGATEWAY_JWT_SECRET", "x" * 40, "there is no such setting; JWT_SECRET is one"),
         ("MICROGATEWAY_TRUSTED_PROXIES", "10.0.0.1/8", "10.0.0.1/8 has host bits set"),
         ("MICROGATEWAY_TRUSTED_PROXIES", "::1, lan", "'lan' does not appear to be an IPv4 or IPv6 network"),
-        ("MICROGATEWAY_ADMIN_TOKEN", "schlüssel", "a token consists of visible ASCII characters, without spaces"),
-        ("MICROGATEWAY_METRICS_TOKEN", "two words", "a token consists of visible ASCII characters, without spaces"),
+        ("MICROGATEWAY_ADMIN_TOKEN", "schlüssel", "a token consists of visible ASCII characters and spaces"),
+        ("MICROGATEWAY_METRICS_TOKEN", "two\twords", "a token consists of visible ASCII characters and spaces"),
         (
             "REDIS_URL",
             "redis://cache",
