@@ -28,6 +28,7 @@ class Rung(NamedTuple):
 
 LADDER = (Rung(1, 121), Rung(10, 121), Rung(60, 121), Rung(600, 289))  # for a minute, ten, an hour, and a day
 LONGEST_WINDOW = 86_400  # seconds; the last rung has twice that
+_HEAD = struct.Struct("<qB")  # of a slot in one piece: its start, and of how many parts it is
 
 
 class Tally:
@@ -79,6 +80,23 @@ class Closed(NamedTuple):
     def counts(self) -> tuple[int, ...]:
         return struct.unpack(f"<{len(self.packed_counts) // 8}q", self.packed_counts)
 
+    def joined(self) -> bytes:
+        """All of it in one piece of memory: a series keeps hundreds."""
+        sizes = (len(self.packed_counts), *map(len, self.histograms))
+        head = _HEAD.pack(self.start, len(sizes)) + struct.pack(f"<{len(sizes)}I", *sizes)
+        return b"".join((head, self.packed_counts, *self.histograms))
+
+    @classmethod
+    def parted(cls, data: bytes) -> "Closed":
+        """What `joined` has joined."""
+        start, number = _HEAD.unpack_from(data)
+        position = _HEAD.size + 4 * number
+        parts = []
+        for size in struct.unpack_from(f"<{number}I", data, _HEAD.size):
+            parts.append(data[position : position + size])
+            position += size
+        return cls(start, parts[0], tuple(parts[1:]))
+
     def add_to(self, tally: Tally) -> None:
         """Adds all of the slot to this tally."""
         tally.add_counts(self.counts)
@@ -126,7 +144,7 @@ def span_of(window: int, now: float, ladder: Sequence[Rung] = LADDER) -> Span:
 
 
 class _Level:
-    """A rung at work: its open slot, and those that are over."""
+    """A rung at work: its open slot, and those that are over, each in one piece (`Closed.joined`)."""
 
     __slots__ = ("closed", "opened", "seconds", "start")
 
@@ -134,7 +152,7 @@ class _Level:
         self.seconds = rung.seconds
         self.start = 0
         self.opened: Tally | None = None
-        self.closed: deque[Closed] = deque(maxlen=rung.slots)
+        self.closed: deque[bytes] = deque(maxlen=rung.slots)
 
 
 class Rolling:
@@ -185,14 +203,14 @@ class Rolling:
     def closed_slots(self, seconds: int, since: int) -> Iterator[Closed]:
         """Slots of this length that are over and began at `since` or later, the oldest first."""
         level = next(level for level in self._levels if level.seconds == seconds)
-        return (slot for slot in level.closed if slot.start >= since)
+        return (slot for slot in map(Closed.parted, level.closed) if slot.start >= since)
 
     def _put(self, number: int, tally: Tally, at: int) -> None:
         level = self._levels[number]
         start = at - at % level.seconds
         if level.opened is None or level.start != start:
             if level.opened is not None and not level.opened.is_empty():
-                level.closed.append(Closed.of(level.start, level.opened))
+                level.closed.append(Closed.of(level.start, level.opened).joined())
                 if number + 1 < len(self._levels):
                     self._put(number + 1, level.opened, level.start)
             level.start = start
@@ -207,7 +225,8 @@ class Rolling:
                 if span.first <= start <= span.last:
                     yield start, level.opened
             if level.seconds == span.slot:
-                for slot in level.closed:
-                    if span.first <= slot.start <= span.last:
-                        yield slot.start, slot
+                for data in level.closed:
+                    start, _ = _HEAD.unpack_from(data)
+                    if span.first <= start <= span.last:
+                        yield start, Closed.parted(data)
                 return

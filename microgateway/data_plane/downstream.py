@@ -92,6 +92,7 @@ class Downstream(Postponing):
             self._forwarding.client_gone()
         elif self._held is not None:
             self._give_up_held(self._held)
+        self.spare = None  # each refers to the other, and would wait for the collector
 
     def eof_received(self) -> bool:
         """The client has stopped sending.

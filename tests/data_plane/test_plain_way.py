@@ -5,8 +5,10 @@ as those before it, to one with others, and to one whose service has targets to 
 what the client gets, what is recorded and what is left behind must be the same.
 """
 
+import asyncio
 import gc
 import re
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -16,6 +18,8 @@ from fuzzing.scripted import echo
 from microgateway.core.circuit import CircuitPolicy
 from microgateway.core.fields import Field
 from microgateway.core.requests import RequestHead
+from microgateway.data_plane.downstream import Downstream
+from microgateway.data_plane.forwarding import Forwarding
 from microgateway.data_plane.options import Options
 from microgateway.data_plane.upstream import UpstreamConnection
 from microgateway.snapshot import Snapshot, change_of_route
@@ -191,6 +195,27 @@ def test_an_idle_connection_keeps_nothing_of_its_last_request() -> None:
     stage.send(secret)
     stage.upstream_sends(OK)
     assert stage.statuses() == [200]
+
+
+def test_a_connection_that_ends_leaves_nothing_to_the_collector() -> None:
+    def alive() -> Counter[str]:
+        things = gc.get_objects()
+        return Counter(type(one).__name__ for one in things if isinstance(one, (Downstream, Forwarding)))
+
+    stage = asked_again(GET, GET)
+    stage.upstream_sends(OK)
+    stage.exchanges.clear()
+    gc.collect()
+    gc.disable()
+    try:
+        before = alive()
+        stage.client.reset()
+        stage.bench.run()
+        stage.client.protocol = asyncio.Protocol()  # whom the wire was for it need not keep
+        gone = before - alive()
+    finally:
+        gc.enable()
+    assert gone == {"Downstream": 1, "Forwarding": 1}
 
 
 def test_these_requests_do_take_the_short_way() -> None:
