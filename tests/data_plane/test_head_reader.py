@@ -1,5 +1,6 @@
 """A connection reads its heads as if each were the first: what it remembers of the last one changes nothing."""
 
+import itertools
 import random
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from microgateway.core.field_sections import request_fields
 from microgateway.core.fields import HeadError
 from microgateway.core.requests import RequestHead
-from microgateway.data_plane.head_reader import HeadReader
+from microgateway.data_plane.head_reader import PASSED_OVER, HeadReader
 from microgateway.data_plane.options import Options
 
 TRACE = b"traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -113,6 +114,15 @@ def test_where_more_differs_they_are(second: list[bytes]) -> None:
     heads = reader()
     one, other = read(heads, head_of(TRACE, b"A: b")), read(heads, head_of(*second))
     assert other.section is not one.section
+
+
+def test_who_changes_other_fields_is_not_asked_for_ids_each_time_and_is_again_later() -> None:
+    heads = reader()
+    messages = [head_of(TRACE, b"A: 1"), head_of(TRACE, b"A: 2")]
+    messages += [head_of((OTHER_TRACE, TRACE)[number % 2], b"A: 2") for number in range(PASSED_OVER + 2)]
+    sections = [read(heads, message).section for message in messages]
+    read_again = [one is not other for one, other in itertools.pairwise(sections)]
+    assert read_again == [True] + [True] * PASSED_OVER + [False, False]
 
 
 @pytest.mark.parametrize(
