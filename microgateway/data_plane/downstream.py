@@ -361,7 +361,7 @@ class Downstream(Postponing):
                 forwarding.check(now)
         elif now >= self.deadline:
             self._overdue()
-        else:
+        elif self._heads.remembers:  # there may be thousands that have forgotten long ago
             self._forget()
 
     def _forget(self) -> None:

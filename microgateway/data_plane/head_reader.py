@@ -51,11 +51,15 @@ class HeadReader:
                 head.request_id = value
         return head
 
+    @property
+    def remembers(self) -> bool:
+        """Whether there is anything to forget."""
+        return self._last_section is not None
+
     def forget(self) -> None:
         """What is remembered of the last request."""
-        if self._last_section is not None:
-            self._last_text = self._last_section = self._id_places = None
-            self._private.clear()
+        self._last_text = self._last_section = self._id_places = None
+        self._private.clear()
 
     def _other_ids(self, text: bytes, section: FieldSection) -> list[tuple[bytes, bytes]] | None:
         """The ids in fields that are the last ones but for them, by name; None where more differs, or their lengths.

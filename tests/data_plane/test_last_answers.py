@@ -24,6 +24,13 @@ def uploading(version: bytes = b"1.1") -> Scene:
     return stage
 
 
+def assert_cut_off(stage: Scene) -> None:
+    """The client's connection ended with a reset, and nothing is under way any more."""
+    assert stage.client.aborted
+    assert not stage.client.wrote_eof
+    stage.assert_at_rest()
+
+
 @pytest.mark.parametrize("version", [b"1.0", b"1.1"])
 def test_an_answer_that_is_cut_off_before_the_end_of_its_request_has_no_orderly_end(version: bytes) -> None:
     """To a client of HTTP/1.0 that would be the end of the answer."""
@@ -31,9 +38,7 @@ def test_an_answer_that_is_cut_off_before_the_end_of_its_request_has_no_orderly_
     stage.upstream_sends(UNTIL_CLOSE)
     stage.upstream_wire.reset()
     stage.bench.run()
-    assert stage.client.aborted
-    assert not stage.client.wrote_eof
-    stage.assert_at_rest()
+    assert_cut_off(stage)
 
 
 @pytest.mark.parametrize("version", [b"1.0", b"1.1"])
@@ -42,11 +47,9 @@ def test_a_client_that_stops_in_its_request_sees_that_the_answer_is_not_whole(ve
     stage.upstream_sends(UNTIL_CLOSE)
     stage.client.send_eof()
     stage.bench.run()
-    assert stage.client.aborted
-    assert not stage.client.wrote_eof
+    assert_cut_off(stage)
     assert [(exchange.status, exchange.code) for exchange in stage.exchanges] == [(200, "client_closed_request")]
     assert stage.upstream_wire.aborted
-    stage.assert_at_rest()
 
 
 def test_a_client_that_stops_in_its_request_is_gone_at_once() -> None:

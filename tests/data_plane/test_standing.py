@@ -1,6 +1,7 @@
 """A request is judged as if none had come before: what is kept of others with the same fields changes nothing."""
 
 import random
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import pytest
@@ -102,6 +103,16 @@ def a_snapshot(dice: random.Random, issued: IssuedKey) -> Snapshot:
     return table.with_keys([issued.entity.model_copy(update=changes)])
 
 
+def course(dice: random.Random, issued: IssuedKey) -> Iterator[tuple[Snapshot, float]]:
+    """What is in force at each of `STEPS` moments, some of them at the same time."""
+    snapshot, now = a_snapshot(dice, issued), 0.0
+    for _ in range(STEPS):
+        now += dice.choice((0.0, 0.0, 0.125, 1.0, 30.0))
+        if dice.random() < 0.08:
+            snapshot = a_snapshot(dice, issued)
+        yield snapshot, now
+
+
 LINES = [
     b"GET /a/b HTTP/1.1",
     b"GET /a/c?q=1 HTTP/1.1",
@@ -120,11 +131,7 @@ def test_what_is_kept_of_requests_changes_no_judgement(seed: int) -> None:
     fields = [b"Host: a.example", b"X-Tenant: t", b"X-API-Key: " + issued.secret.encode()]
     anew, *others = Side(fields, keeps="nothing"), Side(fields, keeps="section"), Side(fields, keeps="heads")
     lines = dice.sample(LINES, dice.randint(1, 4))
-    snapshot, now = a_snapshot(dice, issued), 0.0
-    for _ in range(STEPS):
-        now += dice.choice((0.0, 0.0, 0.125, 1.0, 30.0))
-        if dice.random() < 0.08:
-            snapshot = a_snapshot(dice, issued)
+    for snapshot, now in course(dice, issued):
         line = dice.choice(lines)
         expected = anew.judge(line, snapshot, now)
         assert [side.judge(line, snapshot, now) for side in others] == [expected, expected]
@@ -164,11 +171,7 @@ def test_nor_does_what_is_kept_of_requests_with_other_fields(seed: int) -> None:
     ]
     forgetful, other_side = Connection(forgets=True), Connection(forgets=False)
     lines = dice.sample(LINES, dice.randint(1, 3))
-    snapshot, now = a_snapshot(dice, issued), 0.0
-    for _ in range(STEPS):
-        now += dice.choice((0.0, 0.0, 0.125, 1.0, 30.0))
-        if dice.random() < 0.08:
-            snapshot = a_snapshot(dice, issued)
+    for snapshot, now in course(dice, issued):
         line, fields = dice.choice(lines), [*usual]
         if dice.random() < 0.5:
             place = dice.randrange(len(usual))

@@ -16,6 +16,7 @@ async def test_what_listens_on_a_host_is_reached(host: str) -> None:
     async with server:
         port = server.sockets[0].getsockname()[1]
         _, writer = await asyncio.open_connection(reachable(host).strip("[]"), port)
+        assert writer.get_extra_info("peername")[1] == port
         writer.close()
 
 
