@@ -14,8 +14,11 @@ async def test_what_listens_on_a_host_is_reached(host: str) -> None:
         pytest.skip("this machine has no IPv6")
     server = await asyncio.get_running_loop().create_server(asyncio.Protocol, host or None, 0)
     async with server:
-        port = server.sockets[0].getsockname()[1]
-        _, writer = await asyncio.open_connection(reachable(host).strip("[]"), port)
+        address = reachable(host).strip("[]")
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        ports = {sock.family: sock.getsockname()[1] for sock in server.sockets}  # each has one of its own
+        port = ports[family]
+        _, writer = await asyncio.open_connection(address, port)
         assert writer.get_extra_info("peername")[1] == port
         writer.close()
 
